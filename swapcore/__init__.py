@@ -1,0 +1,97 @@
+"""A pure, I/O-free engine that swaps AI models in and out of hardware too small for all of them.
+
+Facts go in, orders come out. The engine has no clock, no callbacks, no
+threads and no sockets; whoever embeds it brings those. The integrator's
+duties:
+
+1. Own the engine: call `Engine.handle` from one place, one event at a time,
+   with a `now` in seconds that never goes back.
+2. Perform the commands that `handle` returns, in their order, before the next
+   event is handled. Facts that arrive meanwhile wait their turn.
+3. For each caller report `Arrived` with a ticket of its own. Exactly one
+   `Forward` or `Reject` answers it, then or later. Whatever happens, report
+   `Released` exactly once: write it in a `finally`.
+4. For each `Start` bring that run up and report `BecameReady` when it answers.
+   Report `Exited` exactly once when it is over and what it held is free, also
+   if it could not even be tried. Report `Lost` before that if it died by
+   itself and its room is not back yet.
+5. For each `Stop` ask that run to end; with `force`, kill it. Callers still
+   forwarded to it are to be cut off. Its `Exited` follows.
+6. Keep one timer at `Engine.deadline` and report `Tick` when it is reached.
+   It changes with every event; a tick too many does nothing.
+
+Two models, room for one, and a caller for each:
+
+>>> from swapcore import *
+>>> engine = Engine(Catalog([Model("a"), Model("b")]))
+>>> engine.handle(Arrived(1, "a"), now=0.0)
+(Start(model='a', run=1),)
+>>> engine.handle(Arrived(2, "b"), now=1.0)
+()
+>>> engine.handle(BecameReady("a", 1), now=5.0)
+(Forward(ticket=1, model='a', run=1),)
+>>> engine.handle(Released(1), now=9.0)  # doctest: +NORMALIZE_WHITESPACE
+(Stop(model='a', run=1, reason=<StopReason.EVICT: 'evict'>, force=False, making_room_for='b'),)
+>>> engine.handle(Exited("a", 1), now=10.0)
+(Start(model='b', run=2),)
+>>> engine.handle(BecameReady("b", 2), now=15.0)
+(Forward(ticket=2, model='b', run=2),)
+
+`swapcore.testing` has a simulator with a virtual clock to try policies and
+test integrations against. `swapcore_http` is a whole server around it.
+"""
+
+from swapcore.catalog import Catalog, Model
+from swapcore.commands import Command, Forward, Refusal, Reject, Start, Stop, StopReason
+from swapcore.engine import Engine
+from swapcore.errors import CatalogError, MisuseError, SwapcoreError
+from swapcore.events import (
+    Arrived,
+    BecameReady,
+    Event,
+    Exited,
+    LoadRequested,
+    Lost,
+    Progressed,
+    Released,
+    ShutdownRequested,
+    Tick,
+    UnloadRequested,
+    Urgency,
+)
+from swapcore.planning import Plan, Planner, one_at_a_time
+from swapcore.snapshot import Phase, Snapshot, UpstreamView
+
+__all__ = [
+    "Arrived",
+    "BecameReady",
+    "Catalog",
+    "CatalogError",
+    "Command",
+    "Engine",
+    "Event",
+    "Exited",
+    "Forward",
+    "LoadRequested",
+    "Lost",
+    "MisuseError",
+    "Model",
+    "Phase",
+    "Plan",
+    "Planner",
+    "Progressed",
+    "Refusal",
+    "Reject",
+    "Released",
+    "ShutdownRequested",
+    "Snapshot",
+    "Start",
+    "Stop",
+    "StopReason",
+    "SwapcoreError",
+    "Tick",
+    "UnloadRequested",
+    "UpstreamView",
+    "Urgency",
+    "one_at_a_time",
+]

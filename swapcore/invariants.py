@@ -1,0 +1,68 @@
+"""What must hold of the state after every event?
+
+The checks look at the whole state, so they are for tests and the simulator;
+in production the engine keeps only assertions that cost nothing.
+"""
+
+import math
+
+from swapcore.state import Stage, State
+
+__all__ = ["check_state"]
+
+
+def check_state(state: State) -> None:
+    """Verify everything that must hold between two events.
+
+    Raises:
+        AssertionError: something does not, which is a bug of the engine.
+    """
+    _check_tickets(state)
+    _check_runs(state)
+    for target in state.plans:
+        assert not state.is_coming(target), f"the plan for {target} outlived its start"
+        assert target in state.lines or target in state.wishes, f"room is promised to {target} for nobody"
+    for wish in state.wishes:
+        run = state.runs.get(wish)
+        assert run is None or run.stage is not Stage.READY, f"{wish} is ready, yet wished for"
+    if state.shutdowns:
+        assert not state.lines, "callers wait through a shutdown"
+        assert not state.plans, "room is promised through a shutdown"
+        assert not state.wishes, "wishes outlive a shutdown"
+
+
+def _check_tickets(state: State) -> None:
+    waiting = {one.ticket: model for model, line in state.lines.items() for one in line.everyone()}
+    for model, line in state.lines.items():
+        assert line, f"the line of {model} is empty"
+        assert len(line) == len(line.everyone()), f"the line of {model} miscounts itself"
+    for number, ticket in state.tickets.items():
+        assert (ticket.waiting is None) == (number not in waiting), f"ticket {number} is lost to its line"
+        assert ticket.waiting is None or ticket.run is None, f"ticket {number} waits and is served"
+        if number in waiting:
+            assert waiting.pop(number) == ticket.model, f"ticket {number} waits for another model"
+        if ticket.run is not None:
+            assert number in ticket.run.leases, f"ticket {number} lost its lease"
+    assert not waiting, f"tickets {sorted(waiting)} wait and are not open"
+
+
+def _check_runs(state: State) -> None:
+    for model, run in state.runs.items():
+        limit = run.model.concurrency_limit
+        assert run.model.id == model
+        assert 0 < run.number <= state.last_run
+        assert run.stage is not Stage.OVER, f"{model} is over and holds room"
+        assert len(run.leases) <= limit, f"{model} serves {len(run.leases)}, its limit is {limit}"
+        for number in run.leases:
+            assert state.tickets[number].run is run, f"a lease of {model} has no open ticket"
+        if run.stage is Stage.STARTING:
+            assert not run.leases, f"{model} serves before it is ready"
+        if run.stage is Stage.READY:
+            full = len(run.leases) == limit
+            assert full or model not in state.lines, f"callers wait for {model}, which is free"
+            assert (run.idle_since is None) == bool(run.leases), f"the idle clock of {model} is wrong"
+        if run.stage is Stage.DRAINING:
+            assert run.leases, f"{model} is drained and was not stopped"
+        if run.stage in {Stage.STARTING, Stage.DRAINING, Stage.STOPPING, Stage.FORCED}:
+            assert run.deadline is not None, f"{model} could stay {run.stage.name} for ever"
+        assert (run.deadline or math.inf) > state.now, f"something about {model} is overdue"

@@ -1,0 +1,418 @@
+"""Who owns the engine, performs its commands and hands out leases?
+
+The driver is the only thing that calls `Engine.handle`. It knows neither HTTP
+nor processes: what brings a run up is a launcher that it is given, and what
+serves a caller is whoever holds the lease. It needs an anyio event loop:
+
+    async with Driver(engine, launch) as driver:
+        async with driver.lease("a") as lease:
+            ...  # talk to lease.url; it is safe from eviction until here
+"""
+
+import logging
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import Self, assert_never
+
+import anyio
+from attrs import define, field, frozen
+
+from swapcore import (
+    Arrived,
+    BecameReady,
+    Command,
+    Engine,
+    Event,
+    Exited,
+    Forward,
+    LoadRequested,
+    Lost,
+    MisuseError,
+    Progressed,
+    Refusal,
+    Reject,
+    Released,
+    ShutdownRequested,
+    Snapshot,
+    Start,
+    Stop,
+    StopReason,
+    SwapcoreError,
+    Tick,
+    UnloadRequested,
+    Urgency,
+)
+
+__all__ = ["Control", "Driver", "EngineFailedError", "Launch", "Lease", "RefusedError"]
+
+logger = logging.getLogger(__name__)
+
+JOURNAL_TAIL = 256
+"""Events kept in memory, to be shown if the engine ever fails."""
+
+
+class RefusedError(SwapcoreError):
+    """The engine refused this caller."""
+
+    def __init__(self, reject: Reject) -> None:
+        super().__init__(reject.detail or reject.refusal.value)
+        self.refusal: Refusal = reject.refusal
+        self.detail: str = reject.detail
+
+
+class EngineFailedError(SwapcoreError):
+    """The engine raised: a bug of ours, after which nothing it says can be trusted.
+
+    All callers get this error and all runs are killed. `journal_tail` holds
+    the last events with their times, newest last, for the report.
+    """
+
+    def __init__(self, journal_tail: Iterable[tuple[float, Event]]) -> None:
+        super().__init__("the engine failed; see the log")
+        self.journal_tail = tuple(journal_tail)
+
+
+@define(eq=False)
+class Control:
+    """A launcher's line to the driver, for one run."""
+
+    stopping: anyio.Event = field(factory=anyio.Event, init=False)
+    """Set when the run has been told to end: ask the upstream to leave."""
+
+    forced: anyio.Event = field(factory=anyio.Event, init=False)
+    """Set when its time for that is over: kill it."""
+
+    reason: StopReason | None = field(default=None, init=False)
+    """Why it was told to end, once it was."""
+
+    _model: str
+    _run: int
+    _driver: "Driver"
+    _url: str | None = field(default=None, init=False)
+    _leases: dict[int, "Lease"] = field(factory=dict, init=False)
+    _exited: anyio.Event = field(factory=anyio.Event, init=False)
+
+    def ready(self, url: str) -> None:
+        """Say, once, that the upstream answers at this base URL."""
+        self._url = url
+        self._driver.report(BecameReady(self._model, self._run))
+
+    def progressed(self) -> None:
+        """Say that the start is getting on."""
+        self._driver.report(Progressed(self._model, self._run))
+
+    def lost(self, detail: str) -> None:
+        """Say that the upstream answers no more, while what it held is still being freed."""
+        self._cut(detail)
+        self._driver.report(Lost(self._model, self._run, detail))
+
+    def _cut(self, detail: str) -> None:
+        for lease in tuple(self._leases.values()):
+            lease._cut(detail)  # noqa: SLF001 - the three classes of this module are one mechanism.
+
+    def _told(self, stop: Stop) -> None:
+        self.reason = stop.reason
+        self.stopping.set()
+        if stop.force:
+            self.forced.set()
+        self._cut(f"{self._model} is being stopped ({stop.reason.value})")
+
+
+Launch = Callable[[Start, Control], Awaitable[str]]
+"""One run of one upstream, from spawn to exit, as a coroutine function.
+
+It calls `control.ready(url)` once when the upstream answers, ends it when
+`control.stopping` is set and kills it when `control.forced` is, calls
+`control.lost(detail)` if the upstream dies by itself, and returns a word for
+people when all that the run held is free. Being cancelled it kills the
+upstream before it lets the cancellation pass.
+"""
+
+
+@define(eq=False)
+class Lease:
+    """One caller's right to one run, as an async context manager.
+
+    Entering waits for the model; leaving gives the room back. Between the two
+    the upstream is not evicted, though an operator, a limit or a crash may cut
+    the lease: whoever forwards should ask to be told by `on_cut`.
+
+    Raises:
+        RefusedError: on entry, if the engine refuses the caller.
+        EngineFailedError: on entry, if the engine has failed.
+    """
+
+    ticket: int
+    """The number under which the engine knows the caller."""
+
+    model: str
+    """The id of the model that is leased."""
+
+    url: str = field(default="", init=False)
+    """The base URL at which the run answers, once entered."""
+
+    run: int = field(default=0, init=False)
+    """The number of the run, once entered."""
+
+    cut: str | None = field(default=None, init=False)
+    """Why the run is not to be used any more, if that is so."""
+
+    _driver: "Driver"
+    _priority: int
+    _answer: Forward | Reject | EngineFailedError | None = field(default=None, init=False)
+    _answered: anyio.Event | None = field(default=None, init=False)
+    _on_cut: list[Callable[[str], None]] = field(factory=list, init=False)
+
+    async def __aenter__(self) -> Self:
+        """Wait until the engine forwards or rejects this caller."""
+        self._driver._arrive(self, Arrived(self.ticket, self.model, self._priority))  # noqa: SLF001
+        if self._answer is None:
+            self._answered = anyio.Event()
+            try:
+                await self._answered.wait()
+            except BaseException:
+                self._driver._release(self)  # noqa: SLF001
+                raise
+        answer = self._answer
+        if isinstance(answer, Forward):
+            return self
+        self._driver._release(self)  # noqa: SLF001
+        if isinstance(answer, Reject):
+            raise RefusedError(answer)
+        assert answer is not None  # noqa: S101 - set before the event is.
+        raise answer
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Give the room back."""
+        self._driver._release(self)  # noqa: SLF001
+
+    def on_cut(self, tell: Callable[[str], None]) -> None:
+        """Call `tell` with the reason when the lease is cut; at once if it is already."""
+        if self.cut is None:
+            self._on_cut.append(tell)
+        else:
+            tell(self.cut)
+
+    def _cut(self, detail: str) -> None:
+        if self.cut is None:
+            self.cut = detail
+            for tell in self._on_cut:
+                tell(detail)
+
+    def _tell(self, answer: Forward | Reject | EngineFailedError) -> None:
+        self._answer = answer
+        if self._answered is not None:
+            self._answered.set()
+
+
+@frozen
+class Observation:
+    """One step of the engine, for logs, metrics and journals."""
+
+    now: float
+    event: Event
+    commands: tuple[Command, ...]
+
+
+class Driver:
+    """Runs an engine against launchers, inside an anyio event loop.
+
+    Use it as an async context manager: its task group lives in the task that
+    entered it. Leaving it kills whatever still runs.
+
+    Args:
+        engine: The engine, which nobody else may call from now on.
+        launch: Brings up one run; see `Launch`.
+        clock: Seconds that never go back.
+        observe: Called after each event with what happened, synchronously;
+            it must not raise and must not report events.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        launch: Launch,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        observe: Callable[[Observation], None] | None = None,
+    ) -> None:
+        self._engine = engine
+        self._launch = launch
+        self._clock = clock
+        self._observe = observe
+        self._inbox: deque[Event] = deque()
+        self._draining = False
+        self._failure: EngineFailedError | None = None
+        self._tail: deque[tuple[float, Event]] = deque(maxlen=JOURNAL_TAIL)
+        self._tickets = 0
+        self._leases: dict[int, Lease] = {}
+        self._runs: dict[int, Control] = {}
+        self._armed: float | None = None
+        self._wake = anyio.Event()
+        self._finished = anyio.Event()
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        """Start keeping time for the engine."""
+        self._tasks = await self._stack.enter_async_context(anyio.create_task_group())
+        self._tasks.start_soon(self._keep_time)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        """Kill what still runs and wait until it is gone."""
+        self._tasks.cancel_scope.cancel()
+        return await self._stack.__aexit__(kind, error, trace)
+
+    def lease(self, model: str, *, priority: int = 0) -> Lease:
+        """Make a lease of that model, to be entered with `async with`."""
+        self._tickets += 1
+        return Lease(ticket=self._tickets, model=model, driver=self, priority=priority)
+
+    def snapshot(self) -> Snapshot:
+        """Look at the engine's state; for showing, never for deciding."""
+        return self._engine.snapshot()
+
+    def load(self, models: Iterable[str]) -> None:
+        """Ask for these models to be loaded, one after the other, when there is room."""
+        self.report(LoadRequested(tuple(models)))
+
+    async def unload(self, models: Iterable[str], urgency: Urgency = Urgency.DRAIN) -> None:
+        """Unload these models and wait until their present runs are over."""
+        names = tuple(models)
+        runs = [control for control in self._runs.values() if control._model in names]  # noqa: SLF001
+        self.report(UnloadRequested(names, urgency))
+        for control in runs:
+            await control._exited.wait()  # noqa: SLF001
+
+    async def shutdown(self, urgency: Urgency = Urgency.DRAIN) -> None:
+        """End everything and wait until every run is over. Call it again to hurry."""
+        self.report(ShutdownRequested(urgency))
+        await self._finished.wait()
+
+    def report(self, event: Event) -> None:
+        """Tell the engine a fact and perform what it orders, before returning.
+
+        Raises:
+            MisuseError: the fact is impossible; nothing has changed.
+        """
+        self._inbox.append(event)
+        if self._draining:
+            return
+        self._draining = True
+        misuse: MisuseError | None = None
+        try:
+            while self._inbox:
+                try:
+                    self._step(self._inbox.popleft())
+                except MisuseError as error:
+                    misuse = misuse or error
+        finally:
+            self._draining = False
+        self._arm()
+        if misuse is not None:
+            raise misuse
+
+    def _step(self, event: Event) -> None:
+        if self._failure is not None:
+            return
+        now = self._clock()
+        self._tail.append((now, event))
+        try:
+            commands = self._engine.handle(event, now)
+        except MisuseError:
+            raise
+        except Exception:
+            logger.exception("the engine failed at %r", event)
+            self._fail()
+            return
+        for command in commands:
+            self._perform(command)
+        if self._observe is not None:
+            self._observe(Observation(now, event, commands))
+        if self._engine.finished:
+            self._finished.set()
+
+    def _perform(self, command: Command) -> None:
+        match command:
+            case Start(model, run):
+                # Registered before its task runs: a Stop of it can be the next command.
+                control = Control(model=model, run=run, driver=self)
+                self._runs[run] = control
+                self._tasks.start_soon(self._live, command, control, name=f"{model} run {run}")
+            case Stop(run=run):
+                if run in self._runs:
+                    self._runs[run]._told(command)  # noqa: SLF001
+            case Forward(ticket, _, run):
+                lease = self._leases[ticket]
+                control = self._runs[run]
+                lease.run = run
+                lease.url = control._url or ""  # noqa: SLF001
+                control._leases[ticket] = lease  # noqa: SLF001
+                lease._tell(command)  # noqa: SLF001
+            case Reject(ticket):
+                self._leases[ticket]._tell(command)  # noqa: SLF001
+            case _:
+                assert_never(command)
+
+    async def _live(self, start: Start, control: Control) -> None:
+        """Run the launcher and report the exit, however it ends."""
+        detail = "killed"
+        try:
+            detail = await self._launch(start, control)
+        except Exception as error:
+            logger.exception("the launcher of %s failed", start.model)
+            detail = f"{type(error).__name__}: {error}"
+        finally:
+            self._runs.pop(start.run)
+            control._cut(detail)  # noqa: SLF001
+            self.report(Exited(start.model, start.run, detail))
+            control._exited.set()  # noqa: SLF001
+
+    def _arrive(self, lease: Lease, arrived: Arrived) -> None:
+        if self._failure is not None:
+            raise self._failure
+        self._leases[lease.ticket] = lease
+        self.report(arrived)
+
+    def _release(self, lease: Lease) -> None:
+        if self._leases.pop(lease.ticket, None) is None:
+            return
+        if lease.run in self._runs:
+            self._runs[lease.run]._leases.pop(lease.ticket, None)  # noqa: SLF001
+        self.report(Released(lease.ticket))
+
+    def _arm(self) -> None:
+        """Wake the timer if it would otherwise wake too late; an early tick costs nothing."""
+        deadline = self._engine.deadline
+        if deadline is not None and (self._armed is None or deadline < self._armed):
+            self._wake.set()
+
+    async def _keep_time(self) -> None:
+        while self._failure is None:
+            self._wake = anyio.Event()
+            self._armed = self._engine.deadline
+            if self._armed is None:
+                await self._wake.wait()
+            else:
+                with anyio.move_on_after(self._armed - self._clock()):
+                    await self._wake.wait()
+            deadline = self._engine.deadline
+            if deadline is not None and deadline <= self._clock():
+                self.report(Tick())
+        raise self._failure
+
+    def _fail(self) -> None:
+        """Refuse all callers, then let the timer's task take everything down."""
+        self._failure = EngineFailedError(self._tail)
+        for lease in tuple(self._leases.values()):
+            lease._tell(self._failure)  # noqa: SLF001
+            lease._cut("the engine failed")  # noqa: SLF001
+        self._finished.set()
+        self._wake.set()
