@@ -361,6 +361,8 @@ class Engine:
         model = state.catalog.by_id[target]
         state.runs[target] = Run(model, state.last_run, state.now + model.start_timeout)
         self._commands.append(Start(target, state.last_run))
+        # Once every caller's model is coming, it is the wishes' turn.
+        self._unsettled = True
 
     def _end(self, run: Run, reason: StopReason, urgency: Urgency, limit: float) -> None:
         """Stop a run that an operator wants to end, or close it until its leases are over."""
