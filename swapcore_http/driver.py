@@ -46,7 +46,7 @@ from swapcore import (
     Urgency,
 )
 
-__all__ = ["Control", "Driver", "EngineFailedError", "Launch", "Lease", "RefusedError"]
+__all__ = ["Control", "Driver", "EngineFailedError", "Launch", "Lease", "Observation", "RefusedError"]
 
 logger = logging.getLogger(__name__)
 
@@ -111,7 +111,7 @@ class Control:
 
     def _cut(self, detail: str) -> None:
         for lease in tuple(self._leases.values()):
-            lease._cut(detail)  # noqa: SLF001 - the three classes of this module are one mechanism.
+            lease._cut(detail)
 
     def _told(self, stop: Stop) -> None:
         self.reason = stop.reason
@@ -168,18 +168,18 @@ class Lease:
 
     async def __aenter__(self) -> Self:
         """Wait until the engine forwards or rejects this caller."""
-        self._driver._arrive(self, Arrived(self.ticket, self.model, self._priority))  # noqa: SLF001
+        self._driver._arrive(self, Arrived(self.ticket, self.model, self._priority))
         if self._answer is None:
             self._answered = anyio.Event()
             try:
                 await self._answered.wait()
             except BaseException:
-                self._driver._release(self)  # noqa: SLF001
+                self._driver._release(self)
                 raise
         answer = self._answer
         if isinstance(answer, Forward):
             return self
-        self._driver._release(self)  # noqa: SLF001
+        self._driver._release(self)
         if isinstance(answer, Reject):
             raise RefusedError(answer)
         assert answer is not None  # noqa: S101 - set before the event is.
@@ -189,7 +189,7 @@ class Lease:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Give the room back."""
-        self._driver._release(self)  # noqa: SLF001
+        self._driver._release(self)
 
     def on_cut(self, tell: Callable[[str], None]) -> None:
         """Call `tell` with the reason when the lease is cut; at once if it is already."""
@@ -247,6 +247,7 @@ class Driver:
         self._observe = observe
         self._inbox: deque[Event] = deque()
         self._draining = False
+        self._closed = False
         self._failure: EngineFailedError | None = None
         self._tail: deque[tuple[float, Event]] = deque(maxlen=JOURNAL_TAIL)
         self._tickets = 0
@@ -267,6 +268,7 @@ class Driver:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool | None:
         """Kill what still runs and wait until it is gone."""
+        self._close()
         self._tasks.cancel_scope.cancel()
         return await self._stack.__aexit__(kind, error, trace)
 
@@ -286,10 +288,10 @@ class Driver:
     async def unload(self, models: Iterable[str], urgency: Urgency = Urgency.DRAIN) -> None:
         """Unload these models and wait until their present runs are over."""
         names = tuple(models)
-        runs = [control for control in self._runs.values() if control._model in names]  # noqa: SLF001
+        runs = [control for control in self._runs.values() if control._model in names]
         self.report(UnloadRequested(names, urgency))
         for control in runs:
-            await control._exited.wait()  # noqa: SLF001
+            await control._exited.wait()
 
     async def shutdown(self, urgency: Urgency = Urgency.DRAIN) -> None:
         """End everything and wait until every run is over. Call it again to hurry."""
@@ -348,16 +350,16 @@ class Driver:
                 self._tasks.start_soon(self._live, command, control, name=f"{model} run {run}")
             case Stop(run=run):
                 if run in self._runs:
-                    self._runs[run]._told(command)  # noqa: SLF001
+                    self._runs[run]._told(command)
             case Forward(ticket, _, run):
                 lease = self._leases[ticket]
                 control = self._runs[run]
                 lease.run = run
-                lease.url = control._url or ""  # noqa: SLF001
-                control._leases[ticket] = lease  # noqa: SLF001
-                lease._tell(command)  # noqa: SLF001
+                lease.url = control._url or ""
+                control._leases[ticket] = lease
+                lease._tell(command)
             case Reject(ticket):
-                self._leases[ticket]._tell(command)  # noqa: SLF001
+                self._leases[ticket]._tell(command)
             case _:
                 assert_never(command)
 
@@ -366,14 +368,18 @@ class Driver:
         detail = "killed"
         try:
             detail = await self._launch(start, control)
+        except anyio.get_cancelled_exc_class():
+            # Only the end of the driver cancels a launcher: nothing may start any more.
+            self._close()
+            raise
         except Exception as error:
             logger.exception("the launcher of %s failed", start.model)
             detail = f"{type(error).__name__}: {error}"
         finally:
             self._runs.pop(start.run)
-            control._cut(detail)  # noqa: SLF001
+            control._cut(detail)
             self.report(Exited(start.model, start.run, detail))
-            control._exited.set()  # noqa: SLF001
+            control._exited.set()
 
     def _arrive(self, lease: Lease, arrived: Arrived) -> None:
         if self._failure is not None:
@@ -385,7 +391,7 @@ class Driver:
         if self._leases.pop(lease.ticket, None) is None:
             return
         if lease.run in self._runs:
-            self._runs[lease.run]._leases.pop(lease.ticket, None)  # noqa: SLF001
+            self._runs[lease.run]._leases.pop(lease.ticket, None)
         self.report(Released(lease.ticket))
 
     def _arm(self) -> None:
@@ -408,11 +414,17 @@ class Driver:
                 self.report(Tick())
         raise self._failure
 
+    def _close(self) -> None:
+        """Refuse all callers from now on, and start nothing more."""
+        if not self._closed:
+            self._closed = True
+            self.report(ShutdownRequested(Urgency.NOW))
+
     def _fail(self) -> None:
         """Refuse all callers, then let the timer's task take everything down."""
         self._failure = EngineFailedError(self._tail)
         for lease in tuple(self._leases.values()):
-            lease._tell(self._failure)  # noqa: SLF001
-            lease._cut("the engine failed")  # noqa: SLF001
+            lease._tell(self._failure)
+            lease._cut("the engine failed")
         self._finished.set()
         self._wake.set()

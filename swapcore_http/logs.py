@@ -1,0 +1,67 @@
+"""What does the server say about what it does?
+
+Lines about decisions are made from the engine's commands and the events that
+brought them, so that the log says neither less nor more than what happened.
+"""
+
+import logging
+import sys
+
+from swapcore import Event, Exited, Forward, Lost, Reject, Start, Stop, StopReason
+from swapcore_http.driver import Observation
+
+__all__ = ["log_step", "set_up_logging"]
+
+logger = logging.getLogger("swapcore_http")
+
+LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR}
+"""What the values of `logLevel` mean."""
+
+_REASONS = {
+    StopReason.TTL: "it has been idle for its ttl",
+    StopReason.UNLOAD: "it is unloaded",
+    StopReason.SHUTDOWN: "the server is shutting down",
+    StopReason.START_TIMEOUT: "it was not ready in time",
+    StopReason.LOST: "it has died and has not given its room back",
+}
+
+
+def set_up_logging(level: str) -> None:
+    """Send the server's log to stderr, from that `logLevel` up."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s [%(levelname)s] %(message)s", "%Y-%m-%dT%H:%M:%S"))
+    root = logging.getLogger()
+    root.addHandler(handler)
+    root.setLevel(logging.WARNING)
+    logger.setLevel(LEVELS[level])
+
+
+def log_step(step: Observation) -> None:
+    """Log what one step of the engine brought."""
+    _log_event(step.event)
+    for command in step.commands:
+        match command:
+            case Start(model, run):
+                logger.info("starting %s (run %d)", model, run)
+            case Stop(model, run, reason, force, making_room_for):
+                why = (
+                    f"it makes room for {making_room_for}"
+                    if making_room_for
+                    else _REASONS.get(reason, reason.value)
+                )
+                logger.info("%s %s (run %d): %s", "killing" if force else "stopping", model, run, why)
+            case Reject(ticket, refusal, detail):
+                # What a caller wrote can be part of the detail: no line break of its may reach the log.
+                logger.info("refusing request %d: %s: %r", ticket, refusal.value, detail)
+            case Forward(ticket, model, run):
+                logger.debug("forwarding request %d to %s (run %d)", ticket, model, run)
+
+
+def _log_event(event: Event) -> None:
+    match event:
+        case Lost(model, run, detail):
+            logger.warning("%s (run %d) has died: %s", model, run, detail)
+        case Exited(model, run, detail):
+            logger.info("%s (run %d) is over: %s", model, run, detail)
+        case _:
+            logger.debug("%s", event)

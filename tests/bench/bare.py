@@ -1,0 +1,25 @@
+"""The least that a server of this kind can be: aiohttp with one route, and the same imports."""
+
+import sys
+
+import anyio
+import attrs
+import cattrs
+import ruamel.yaml
+from aiohttp import ClientSession, web
+
+SAME_IMPORTS = (anyio, attrs, cattrs, ruamel.yaml, ClientSession)
+
+
+async def health(request: web.Request) -> web.Response:
+    return web.Response(text="OK")
+
+
+def main() -> None:
+    app = web.Application()
+    app.router.add_get("/health", health)
+    web.run_app(app, host="127.0.0.1", port=int(sys.argv[1]), print=None, access_log=None)
+
+
+if __name__ == "__main__":
+    main()

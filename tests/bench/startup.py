@@ -1,0 +1,53 @@
+"""How long until the server answers, and how much memory does it hold idle, beside a bare aiohttp server?"""
+
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+
+from tests.bench.measure import HERE, Figure, figure, free_port, process, wait_for_health
+
+ROUNDS = 15
+CONFIG = """\
+models:
+  tiny:
+    cmd: llama-server --port ${PORT} --model tiny.gguf
+  other:
+    cmd: llama-server --port ${PORT} --model other.gguf
+"""
+
+
+def run() -> Iterator[Figure]:
+    ours: list[tuple[float, float]] = []
+    bare: list[tuple[float, float]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        config = Path(folder) / "config.yaml"
+        config.write_text(CONFIG)
+        serve = ("-m", "swapcore_http.cli", "serve", "--config", str(config), "--listen")
+        for _ in range(ROUNDS):
+            port = free_port()
+            ours.append(start(port, sys.executable, *serve, f"127.0.0.1:{port}"))
+            port = free_port()
+            bare.append(start(port, sys.executable, str(HERE / "bare.py"), str(port)))
+    yield figure(
+        "startup: command to /health",
+        [one[0] for one in ours],
+        "ms",
+        baseline=[one[0] for one in bare],
+        limit=1.5,
+    )
+    yield figure(
+        "startup: idle memory", [one[1] for one in ours], "MB", baseline=[one[1] for one in bare], limit=1.35
+    )
+
+
+def start(port: int, *command: str) -> tuple[float, float]:
+    """Return milliseconds until it answers, and its resident memory then in MB."""
+    begun = time.monotonic()
+    with process(*command) as child:
+        wait_for_health(port, child)
+        took = (time.monotonic() - begun) * 1000
+        return took, psutil.Process(child.pid).memory_info().rss / 1e6
