@@ -7,7 +7,7 @@ brought them, so that the log says neither less nor more than what happened.
 import logging
 import sys
 
-from swapcore import Event, Exited, Forward, Lost, Reject, Start, Stop, StopReason
+from swapcore import BecameReady, Event, Exited, Forward, Lost, Reject, Start, Stop, StopReason
 from swapcore_http.driver import Observation
 
 __all__ = ["log_step", "set_up_logging"]
@@ -59,6 +59,8 @@ def log_step(step: Observation) -> None:
 
 def _log_event(event: Event) -> None:
     match event:
+        case BecameReady(model, run):
+            logger.info("%s (run %d) is ready", model, run)
         case Lost(model, run, detail):
             logger.warning("%s (run %d) has died: %s", model, run, detail)
         case Exited(model, run, detail):

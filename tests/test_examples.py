@@ -33,10 +33,10 @@ def test_the_engine_without_an_event_loop_collates() -> None:
 def test_the_driver_in_a_server_of_ones_own() -> None:
     answers = [line.partition("  ")[2] for line in run("examples/embed_anyio.py").splitlines()]
     assert sorted(answers) == [
-        "'mumble Hello' -> \"refused: no model is called 'mumble'\\n\"",
-        "'shout Bye' -> 'BYE\\n'",
-        "'shout Hello' -> 'HELLO\\n'",
-        "'whisper Hello' -> 'hello\\n'",
+        "'mumble Hello' -> \"refused: no model is called 'mumble'\"",
+        "'shout Bye' -> 'BYE'",
+        "'shout Hello' -> 'HELLO'",
+        "'whisper Hello' -> 'hello'",
     ]
 
 

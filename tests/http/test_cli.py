@@ -1,0 +1,124 @@
+"""Tests of `swapcore_http.cli`: what is said, and with which exit status."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from swapcore import SwapcoreError, Tick
+from swapcore_http import cli, serve
+from swapcore_http.driver import EngineFailedError
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "config.yaml"
+    path.write_text("models:\n  a:\n    cmd: program --port ${PORT}\n")
+    return path
+
+
+def test_a_right_configuration_passes_in_silence(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["check", "--config", str(config)]) == 0
+    assert capsys.readouterr() == ("", "")
+
+
+def test_warnings_are_said_and_pass(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config.write_text(config.read_text() + "    colour: blue\n")
+    assert cli.main(["check", "-config", str(config)]) == 0
+    assert f"{config}:4:5: warning: models.a.colour: " in capsys.readouterr().err
+
+
+def test_errors_are_said_and_fail(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config.write_text("models:\n  a: 5\n")
+    assert cli.main(["check", "--config", str(config)]) == 1
+    assert f"{config}:2:6: models.a: " in capsys.readouterr().err
+
+
+def test_a_file_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["serve", "--config", str(tmp_path / "none.yaml")]) == 1
+    said = capsys.readouterr().err
+    assert "none.yaml" in said
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "required: COMMAND"),
+        (["fly"], "invalid choice: 'fly'"),
+        (["check"], "required: --config"),
+        (["serve"], "one of the arguments --config/-config --demo is required"),
+        (["serve", "--demo", "--config", "x"], "not allowed with argument --demo"),
+        (["serve", "--demo", "--listen", "8080"], "'8080' is no address; expected HOST:PORT"),
+        (["serve", "--demo", "--listen", "h:99999"], "'h:99999' is no address"),
+        (["serve", "--demo", "--listen", "h:٣"], "is no address"),
+        (["serve", "--demo", "--listen", "::1:80"], "IPv6 address without brackets; expected [HOST]:PORT"),
+    ],
+)
+def test_wrong_usage_is_status_2(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as raised:
+        cli.main(arguments)
+    assert raised.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("127.0.0.1:8080", ("127.0.0.1", 8080)),
+        (":80", ("", 80)),
+        ("[::1]:0", ("::1", 0)),
+        ("box:9", ("box", 9)),
+    ],
+)
+def test_addresses(text: str, address: tuple[str, int]) -> None:
+    assert cli._address(text) == address
+
+
+def test_check_needs_neither_aiohttp_nor_an_event_loop(config: Path) -> None:
+    code = (
+        "import sys; from swapcore_http import cli; "
+        f"assert cli.main(['check', '--config', {str(config)!r}]) == 0; "
+        "print(sorted({'aiohttp', 'anyio', 'asyncio'} & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_failed_engine_is_reported_with_its_last_events(
+    nested: bool,  # noqa: FBT001
+    config: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    async def fail(*_: object, **__: object) -> None:
+        failure: Exception = EngineFailedError([(12.5, Tick())])
+        if nested:
+            failure = ExceptionGroup("inner", [failure])
+        raise ExceptionGroup("outer", [failure])
+
+    monkeypatch.setattr(serve, "serve", fail)
+    assert cli.main(["serve", "--config", str(config)]) == 1
+    said = capsys.readouterr().err
+    assert "the engine failed; please report this, with its last events:" in said
+    assert "12.500000 Tick()" in said
+
+
+def test_another_failure_is_not_taken_for_the_engine_s(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fail(*_: object, **__: object) -> None:
+        raise ExceptionGroup("outer", [EngineFailedError([]), SwapcoreError("something else")])
+
+    monkeypatch.setattr(serve, "serve", fail)
+    with pytest.raises(ExceptionGroup):
+        cli.main(["serve", "--config", str(config)])
+
+
+def test_the_version_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as raised:
+        cli.main(["--version"])
+    assert raised.value.code == 0
+    assert capsys.readouterr().out.startswith("swapcore 0.")
