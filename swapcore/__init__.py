@@ -42,12 +42,14 @@ test integrations against. `swapcore_http` is a whole server around it.
 """
 
 from swapcore.catalog import Catalog, Model
+from swapcore.collation import Policy
 from swapcore.commands import Command, Forward, Refusal, Reject, Start, Stop, StopReason
 from swapcore.engine import Engine
 from swapcore.errors import CatalogError, MisuseError, SwapcoreError
 from swapcore.events import (
     Arrived,
     BecameReady,
+    CatalogReplaced,
     Event,
     Exited,
     LoadRequested,
@@ -60,13 +62,14 @@ from swapcore.events import (
     Urgency,
 )
 from swapcore.planning import Plan, Planner, one_at_a_time
-from swapcore.snapshot import Phase, Snapshot, UpstreamView
+from swapcore.snapshot import Phase, Snapshot, TicketView, UpstreamView
 
 __all__ = [
     "Arrived",
     "BecameReady",
     "Catalog",
     "CatalogError",
+    "CatalogReplaced",
     "Command",
     "Engine",
     "Event",
@@ -79,6 +82,7 @@ __all__ = [
     "Phase",
     "Plan",
     "Planner",
+    "Policy",
     "Progressed",
     "Refusal",
     "Reject",
@@ -90,6 +94,7 @@ __all__ = [
     "StopReason",
     "SwapcoreError",
     "Tick",
+    "TicketView",
     "UnloadRequested",
     "UpstreamView",
     "Urgency",

@@ -13,6 +13,10 @@ DEFAULT_CONCURRENCY_LIMIT = 10
 """Callers an upstream serves at once when its model says nothing else."""
 
 
+DEFAULT_MAX_QUEUE = 10_000
+"""Callers who may wait for a model when it says nothing else."""
+
+
 @frozen(kw_only=True)
 class Model:
     """One model that callers may ask for, and the limits of running it.
@@ -42,6 +46,18 @@ class Model:
     unload_timeout: float = 10.0
     """How long leases may outlast an unload, and a run its `Stop` before it is forced."""
 
+    patience: float | None = None
+    """How long its callers may wait before it goes first; `None` for the engine's `Policy.patience`."""
+
+    max_queue: int = DEFAULT_MAX_QUEUE
+    """How many callers may wait for it; one more is refused."""
+
+    pinned: bool = False
+    """Whether it stays once it is up: nothing evicts it and its `ttl` does not count."""
+
+    revision: str = ""
+    """Stands for whatever makes one run of it differ from another: another revision is a changed model."""
+
     def __attrs_post_init__(self) -> None:
         if not self.id:
             raise CatalogError("a model needs an id that is not empty")
@@ -49,10 +65,13 @@ class Model:
             raise CatalogError(
                 f"{self.id}: concurrency_limit is {self.concurrency_limit}; expected at least 1"
             )
+        if self.max_queue < 0:
+            raise CatalogError(f"{self.id}: max_queue is {self.max_queue}; expected 0 or more")
         for name, seconds in (
             ("start_timeout", self.start_timeout),
             ("unload_timeout", self.unload_timeout),
             ("ttl", 0.0 if self.ttl is None else self.ttl),
+            ("patience", 0.0 if self.patience is None else self.patience),
         ):
             # Written so that NaN fails as well.
             if not seconds >= 0:

@@ -29,6 +29,12 @@ class StopReason(enum.Enum):
     START_TIMEOUT = "start_timeout"
     """It was not ready within its `Model.start_timeout`."""
 
+    ABANDONED = "abandoned"
+    """Everyone who waited for it has left while it loads, and another model needs the room."""
+
+    RELOAD = "reload"
+    """A new catalog lacks it, changes it, or does not let it live beside the others."""
+
     LOST = "lost"
     """It answers no more, and what it held has not come back by itself."""
 
@@ -38,6 +44,15 @@ class Refusal(enum.Enum):
 
     UNKNOWN_MODEL = "unknown_model"
     """The catalog has no such model."""
+
+    CANNOT_FIT = "cannot_fit"
+    """Room for the model could only be made by evicting one that is pinned."""
+
+    QUEUE_FULL = "queue_full"
+    """As many callers as may wait are waiting already."""
+
+    COOLING_DOWN = "cooling_down"
+    """The model has failed lately, and it is too early to try again."""
 
     START_FAILED = "start_failed"
     """The model's run ended before it was ready."""
@@ -117,6 +132,9 @@ class Reject:
 
     detail: str = ""
     """Why, for people."""
+
+    retry_after: float | None = None
+    """In how many seconds it is worth asking again, where that can be said."""
 
 
 Command = Start | Stop | Forward | Reject

@@ -8,9 +8,13 @@ import enum
 
 from attrs import frozen
 
+from swapcore.catalog import Catalog
+from swapcore.planning import Planner
+
 __all__ = [
     "Arrived",
     "BecameReady",
+    "CatalogReplaced",
     "Event",
     "Exited",
     "LoadRequested",
@@ -45,7 +49,10 @@ class Arrived:
     """The id of the model wanted. An id that the catalog does not have is refused."""
 
     priority: int = 0
-    """Higher goes first, among the callers of one model and among models."""
+    """Higher goes first, among the callers of one model and among models, as long as nobody is due."""
+
+    patience: float | None = None
+    """How many seconds it may wait before its model goes first; `None` for its model's."""
 
 
 @frozen
@@ -141,6 +148,21 @@ class UnloadRequested:
 
 
 @frozen
+class CatalogReplaced:
+    """When: there is a new configuration. What it does not change goes on undisturbed.
+
+    Runs of models that it lacks, or has in another revision, and runs that by
+    its planner may not live beside the others, are closed and drained.
+    """
+
+    catalog: Catalog
+    """The models there are from now on."""
+
+    planner: Planner | None = None
+    """The planner from now on; `None` to keep the present one."""
+
+
+@frozen
 class ShutdownRequested:
     """When: an operator wants everything to end. All who wait or arrive are refused.
 
@@ -165,6 +187,7 @@ Event = (
     | Lost
     | Exited
     | LoadRequested
+    | CatalogReplaced
     | UnloadRequested
     | ShutdownRequested
     | Tick

@@ -32,10 +32,13 @@ def check_state(state: State) -> None:
 
 
 def _check_tickets(state: State) -> None:
-    waiting = {one.ticket: model for model, line in state.lines.items() for one in line.everyone()}
+    waiting = {one.ticket: model for model, line in state.lines.items() for one in line.everyone(state.now)}
     for model, line in state.lines.items():
+        everyone = line.everyone(state.now)
         assert line, f"the line of {model} is empty"
-        assert len(line) == len(line.everyone()), f"the line of {model} miscounts itself"
+        assert len(line) == len(everyone), f"the line of {model} miscounts itself"
+        assert math.isclose(line.arrivals, sum(one.arrived_at for one in everyone), abs_tol=1e-6)
+    assert state.waiting == len(waiting), f"{state.waiting} are said to wait, {len(waiting)} do"
     for number, ticket in state.tickets.items():
         assert (ticket.waiting is None) == (number not in waiting), f"ticket {number} is lost to its line"
         assert ticket.waiting is None or ticket.run is None, f"ticket {number} waits and is served"
@@ -48,21 +51,28 @@ def _check_tickets(state: State) -> None:
 
 def _check_runs(state: State) -> None:
     for model, run in state.runs.items():
+        # A new catalog can lower the limit below what is being served.
         limit = run.model.concurrency_limit
         assert run.model.id == model
         assert 0 < run.number <= state.last_run
         assert run.stage is not Stage.OVER, f"{model} is over and holds room"
-        assert len(run.leases) <= limit, f"{model} serves {len(run.leases)}, its limit is {limit}"
         for number in run.leases:
             assert state.tickets[number].run is run, f"a lease of {model} has no open ticket"
         if run.stage is Stage.STARTING:
             assert not run.leases, f"{model} serves before it is ready"
         if run.stage is Stage.READY:
-            full = len(run.leases) == limit
-            assert full or model not in state.lines, f"callers wait for {model}, which is free"
+            full = len(run.leases) >= limit
+            line = state.lines.get(model)
+            served = line is None or (run.closed_for is not None and line.oldest().order > run.batch)
+            assert full or served, f"callers wait for {model}, which is free"
             assert (run.idle_since is None) == bool(run.leases), f"the idle clock of {model} is wrong"
+        if run.closed_for is not None:
+            assert run.stage is Stage.READY, f"{model} is closed and {run.stage.name}"
+            assert run.closed_for in state.plans, (
+                f"{model} is closed for {run.closed_for}, to whom nothing is promised"
+            )
         if run.stage is Stage.DRAINING:
             assert run.leases, f"{model} is drained and was not stopped"
-        if run.stage in {Stage.STARTING, Stage.DRAINING, Stage.STOPPING, Stage.FORCED}:
+        if run.stage in {Stage.STARTING, Stage.STOPPING, Stage.FORCED}:
             assert run.deadline is not None, f"{model} could stay {run.stage.name} for ever"
         assert (run.deadline or math.inf) > state.now, f"something about {model} is overdue"

@@ -6,6 +6,7 @@ from swapcore.errors import MisuseError
 from swapcore.events import (
     Arrived,
     BecameReady,
+    CatalogReplaced,
     Event,
     Exited,
     LoadRequested,
@@ -49,7 +50,7 @@ def refuse_misuse(state: State, event: Event, now: float) -> None:
             unknown = [model for model in models if model not in state.position]
             if unknown:
                 raise MisuseError(f"the catalog has no {', '.join(unknown)}: {event}")
-        case ShutdownRequested() | Tick():
+        case CatalogReplaced() | ShutdownRequested() | Tick():
             pass
         case _:
             assert_never(event)

@@ -5,13 +5,17 @@ because it is old as soon as it is read.
 """
 
 import enum
+import math
+from collections.abc import Iterator
 
 from attrs import frozen
 
 from swapcore.catalog import Model
+from swapcore.collation import in_turn
+from swapcore.estimates import seconds_for
 from swapcore.state import Stage, State
 
-__all__ = ["Phase", "Snapshot", "UpstreamView", "take_snapshot"]
+__all__ = ["Phase", "Snapshot", "TicketView", "UpstreamView", "take_snapshot"]
 
 
 class Phase(enum.Enum):
@@ -58,6 +62,35 @@ class UpstreamView:
     idle_since: float | None
     """When its last lease ended, or when it became ready if it had none; `None` unless ready and idle."""
 
+    cooling_until: float | None
+    """When it will be tried again after failures, if it is being left alone."""
+
+
+@frozen(kw_only=True)
+class TicketView:
+    """One caller who waits."""
+
+    ticket: int
+    """Its number."""
+
+    model: str
+    """The model it waits for."""
+
+    position: int
+    """How many are likely to be let through before it, itself included."""
+
+    priority: int
+    """Its priority."""
+
+    waited: float
+    """How many seconds it has waited."""
+
+    estimate: float
+    """In how many seconds it is likely to be let through."""
+
+    due: float | None
+    """When its model goes first because of it; `None` for never."""
+
 
 @frozen(kw_only=True)
 class Snapshot:
@@ -68,6 +101,9 @@ class Snapshot:
 
     upstreams: tuple[UpstreamView, ...]
     """One for each model of the catalog, in definition order."""
+
+    tickets: tuple[TicketView, ...]
+    """One for each caller who waits, in the order in which they are likely to be let through."""
 
     wishes: tuple[str, ...]
     """Models that an operator wants loaded and that are not ready yet, next one first."""
@@ -99,9 +135,11 @@ _PHASES = {
 
 def take_snapshot(state: State) -> Snapshot:
     """Describe this state as it is now."""
+    removed = [run.model for run in state.runs.values() if run.model.id not in state.position]
     return Snapshot(
         now=state.now,
-        upstreams=tuple(_view(state, model) for model in state.catalog),
+        upstreams=tuple(_view(state, model) for model in (*state.catalog, *removed)),
+        tickets=tuple(_queue(state)),
         wishes=tuple(state.wishes),
         shutting_down=state.shutdowns > 0,
     )
@@ -109,26 +147,50 @@ def take_snapshot(state: State) -> Snapshot:
 
 def _view(state: State, model: Model) -> UpstreamView:
     run = state.runs.get(model.id)
-    waiting = len(state.lines.get(model.id, ()))
-    if run is None:
-        return UpstreamView(
-            model=model.id,
-            phase=Phase.STOPPED,
-            run=None,
-            leases=0,
-            waiting=waiting,
-            closed=False,
-            stuck=False,
-            idle_since=None,
-        )
-    phase = _PHASES[run.stage]
+    line = state.lines.get(model.id)
+    failures = state.failures.get(model.id)
+    phase = Phase.STOPPED if run is None else _PHASES[run.stage]
     return UpstreamView(
         model=model.id,
         phase=phase,
-        run=run.number,
-        leases=len(run.leases),
-        waiting=waiting,
-        closed=run.stage is Stage.DRAINING,
-        stuck=run.stage is Stage.STUCK,
-        idle_since=run.idle_since if phase is Phase.READY else None,
+        run=None if run is None else run.number,
+        leases=0 if run is None else len(run.leases),
+        waiting=0 if line is None else len(line),
+        closed=run is not None and (run.stage is Stage.DRAINING or run.closed_for is not None),
+        stuck=run is not None and run.stage is Stage.STUCK,
+        idle_since=run.idle_since if run is not None and phase is Phase.READY else None,
+        cooling_until=failures.until if failures is not None and failures.until > state.now else None,
     )
+
+
+def _queue(state: State) -> Iterator[TicketView]:
+    """Describe those who wait, model by model, in the order in which the models are to come up."""
+    lines = list(state.lines.values())
+    coming = [line for line in lines if state.is_coming(line.model)]
+    rest = [line for line in lines if not state.is_coming(line.model)]
+    choice = state.settings.policy.choice
+    turns = [*coming, *in_turn(rest, state.now, choice, lambda line: seconds_for(state, line))]
+    before = 0.0
+    position = 0
+    for line in turns:
+        run = state.runs.get(line.model)
+        limit = state.catalog.by_id[line.model].concurrency_limit
+        service = state.experience.service(line.model)
+        lead = before
+        if run is None or run.stage is not Stage.READY:
+            lead += state.experience.overhead(line.model)
+        if run is not None and run.stage is Stage.STARTING:
+            lead = max(0.0, lead - (state.now - run.started_at))
+        for place, one in enumerate(line.everyone(state.now)):
+            position += 1
+            yield TicketView(
+                ticket=one.ticket,
+                model=line.model,
+                position=position,
+                priority=one.priority,
+                waited=state.now - one.arrived_at,
+                estimate=lead + (place // limit) * service,
+                due=one.due if one.due < math.inf else None,
+            )
+        if line in rest:
+            before = lead + math.ceil(len(line) / limit) * service

@@ -6,7 +6,6 @@ knows no aiohttp.
 
 import argparse
 import sys
-from importlib.metadata import version
 from pathlib import Path
 
 from swapcore_http.config import Config, ConfigError, load
@@ -34,7 +33,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Serve many AI models behind one endpoint, swapping them on demand.",
         allow_abbrev=False,
     )
-    parser.add_argument("--version", action="version", version=f"swapcore {version('swapcore')}")
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     serve = commands.add_parser("serve", help="serve the models of a configuration", allow_abbrev=False)
@@ -56,6 +55,16 @@ def _parser() -> argparse.ArgumentParser:
         "--config", "-config", type=Path, required=True, metavar="PATH", help="the configuration"
     )
     return parser
+
+
+class _Version(argparse.Action):
+    """Print the installed version; looking it up takes longer than all the rest of the command line."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object, **__: object) -> None:
+        from importlib.metadata import version
+
+        print(f"swapcore {version('swapcore')}")
+        parser.exit()
 
 
 def _address(text: str) -> tuple[str, int]:

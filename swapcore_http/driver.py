@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Self, assert_never
 
 import anyio
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from swapcore import (
     Arrived,
@@ -61,6 +61,7 @@ class RefusedError(SwapcoreError):
         super().__init__(reject.detail or reject.refusal.value)
         self.refusal: Refusal = reject.refusal
         self.detail: str = reject.detail
+        self.retry_after: float | None = reject.retry_after
 
 
 class EngineFailedError(SwapcoreError):
@@ -87,6 +88,9 @@ class Control:
 
     reason: StopReason | None = field(default=None, init=False)
     """Why it was told to end, once it was."""
+
+    output: Callable[[], str] = field(default=str, init=False)
+    """Set by a launcher that can: returns the upstream's last lines, for callers whose start has failed."""
 
     _model: str
     _run: int
@@ -277,6 +281,11 @@ class Driver:
         self._tickets += 1
         return Lease(ticket=self._tickets, model=model, driver=self, priority=priority)
 
+    def url(self, run: int) -> str | None:
+        """Return the base URL at which that run answers, if it ever became ready and is not over."""
+        control = self._runs.get(run)
+        return None if control is None else control._url
+
     def snapshot(self) -> Snapshot:
         """Look at the engine's state; for showing, never for deciding."""
         return self._engine.snapshot()
@@ -359,9 +368,17 @@ class Driver:
                 control._leases[ticket] = lease
                 lease._tell(command)
             case Reject(ticket):
-                self._leases[ticket]._tell(command)
+                lease = self._leases[ticket]
+                lease._tell(self._with_output(command, lease.model))
             case _:
                 assert_never(command)
+
+    def _with_output(self, reject: Reject, model: str) -> Reject:
+        """Add the upstream's last lines to a failed start that is not its own end, and so has none."""
+        if reject.refusal is not Refusal.START_FAILED or "\n" in reject.detail:
+            return reject
+        lines = next((control.output() for control in self._runs.values() if control._model == model), "")
+        return evolve(reject, detail=f"{reject.detail}; its last output:\n{lines}") if lines else reject
 
     async def _live(self, start: Start, control: Control) -> None:
         """Run the launcher and report the exit, however it ends."""

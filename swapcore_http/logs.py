@@ -21,7 +21,10 @@ _REASONS = {
     StopReason.TTL: "it has been idle for its ttl",
     StopReason.UNLOAD: "it is unloaded",
     StopReason.SHUTDOWN: "the server is shutting down",
+    StopReason.EVICT: "it makes room",
     StopReason.START_TIMEOUT: "it was not ready in time",
+    StopReason.ABANDONED: "nobody waits for it any more, and it makes room",
+    StopReason.RELOAD: "the new configuration changes what may run",
     StopReason.LOST: "it has died and has not given its room back",
 }
 
@@ -34,6 +37,13 @@ def set_up_logging(level: str) -> None:
     root.addHandler(handler)
     root.setLevel(logging.WARNING)
     logger.setLevel(LEVELS[level])
+    logging.getLogger("aiohttp.server").addFilter(_is_no_garbage)
+
+
+def _is_no_garbage(record: logging.LogRecord) -> bool:
+    """Keep what strangers send in the place of HTTP out of the log: anyone could flood it with tracebacks."""
+    error = record.exc_info[1] if record.exc_info else None
+    return type(error).__module__ != "aiohttp.http_exceptions"
 
 
 def log_step(step: Observation) -> None:
@@ -44,11 +54,7 @@ def log_step(step: Observation) -> None:
             case Start(model, run):
                 logger.info("starting %s (run %d)", model, run)
             case Stop(model, run, reason, force, making_room_for):
-                why = (
-                    f"it makes room for {making_room_for}"
-                    if making_room_for
-                    else _REASONS.get(reason, reason.value)
-                )
+                why = _REASONS[reason] + (f" for {making_room_for}" if making_room_for else "")
                 logger.info("%s %s (run %d): %s", "killing" if force else "stopping", model, run, why)
             case Reject(ticket, refusal, detail):
                 # What a caller wrote can be part of the detail: no line break of its may reach the log.

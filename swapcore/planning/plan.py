@@ -5,12 +5,20 @@ from typing import Protocol
 
 from attrs import frozen
 
-__all__ = ["Plan", "Planner", "one_at_a_time"]
+__all__ = ["BUSY", "Plan", "Planner", "one_at_a_time"]
+
+BUSY = 1e9
+"""What a resident's loss exceeds while it serves callers, or still has to.
+
+It is far more than all loads together take in seconds, so that a planner that
+minimises the total of the losses evicts as few busy residents as it can, and
+compares the rest after that.
+"""
 
 
 @frozen
 class Plan:
-    """What must leave so that the target fits, and what lives together then."""
+    """What must leave so that the target fits, and what may live together then."""
 
     target: str
     """The model that is to come in."""
@@ -22,10 +30,17 @@ class Plan:
     """The models that may live together once the plan is carried out, the target included."""
 
     set: str = ""
-    """The name of the configured set that allows this, if sets are what decides."""
+    """The name of the configured set that allows this; empty if no set does, or no sets are configured."""
 
     cost: float = 0.0
-    """The total loss of what is evicted."""
+    """What the evictions cost, in the terms that decide first.
+
+    Infinite if one that may not leave has to; else the total of the
+    configured costs where there are any; else the total loss.
+    """
+
+    exhaustive: bool = True
+    """Whether no plan is better. If not, the search ended at its budget with this one, which is safe."""
 
 
 class Planner(Protocol):
@@ -39,20 +54,27 @@ class Planner(Protocol):
         """Answer for this target, these residents and these losses.
 
         Args:
-            target: The model that is to come in. It may be resident itself.
+            target: The model that is to come in. It may be resident itself,
+                if its older run is not gone yet, or to ask whether those
+                beside it may stay; the plan never evicts it.
             resident: All models whose room is taken, in definition order, and
                 models that others' plans have been promised room for.
-            loss: For each resident what its leaving costs. Infinite for one
-                that may not leave: a plan that evicts it has to wait, so any
-                other plan is better. 0 for one that is leaving already.
+            loss: For each resident what its leaving costs.
+                `0.0`: it is leaving already, so it leaves every plan for free,
+                whatever else the configuration says that its leaving costs.
+                `math.inf`: it may not leave. A plan that evicts it cannot be
+                carried out yet, so any plan with fewer of these is better.
+                Any other positive number: the measured seconds of its load,
+                less the longer it has been idle, and more than `BUSY` if it
+                is busy.
 
         Returns:
-            The plan with the least total loss. It evicts no model that may
-            live beside the target in the set chosen.
+            The best plan. It evicts no model that may live beside the target
+            in the set chosen, and nothing at all if everything fits.
         """
 
 
 def one_at_a_time(target: str, resident: Sequence[str], loss: Mapping[str, float], /) -> Plan:
     """Plan for hardware that holds a single model: all others leave."""
     evict = tuple(model for model in resident if model != target)
-    return Plan(target, evict, target_set=(target,), cost=sum(loss[model] for model in evict))
+    return Plan(target, evict, target_set=(target,), cost=sum((loss[model] for model in evict), 0.0))

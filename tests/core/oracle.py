@@ -39,6 +39,7 @@ class RunRecord:
     stopped: bool = False
     forced: bool = False
     served: int = 0
+    batch: set[int] = field(factory=set)
     leases: list[int] = field(factory=list)
 
     @property
@@ -59,6 +60,7 @@ class Judge:
     last_run: int = 0
     now: float = -math.inf
     shutting_down: bool = False
+    aborted: set[str] = field(factory=set)
 
     def see(self, now: float, event: Event, commands: tuple[Command, ...]) -> None:
         assert now >= self.now
@@ -80,8 +82,11 @@ class Judge:
                     if ticket in run.leases:
                         run.leases.remove(ticket)
             case BecameReady(_, number) if number in self.runs:
-                if not self.runs[number].stopped:
-                    self.runs[number].ready = True
+                run = self.runs[number]
+                if not run.stopped and not run.lost and not run.ready:
+                    run.ready = True
+                    run.batch = {one.ticket for one in self.waiting if one.model == run.model}
+                    self.aborted.discard(run.model)
             case Lost(_, number) if number in self.runs:
                 self.runs[number].lost = True
             case Exited(_, number):
@@ -131,8 +136,15 @@ class Judge:
         if stop.reason is StopReason.EVICT:
             assert run.ready, "a run that loads is not evicted"
             assert stop.making_room_for is not None
-            waiting = [one for one in self.waiting if one.model == stop.model]
-            assert not waiting, f"{stop.model} was evicted while callers waited for it"
+            assert not self.catalog.by_id[stop.model].pinned, f"{stop.model} is pinned"
+            owed = [one for one in self.waiting if one.ticket in run.batch]
+            assert not owed, f"{stop.model} was evicted before it served {owed}"
+        elif stop.reason is StopReason.ABANDONED:
+            assert not run.ready
+            assert stop.making_room_for is not None
+            assert not [one for one in self.waiting if one.model == stop.model]
+            assert stop.model not in self.aborted, "a load is not aborted twice running"
+            self.aborted.add(stop.model)
         else:
             assert stop.making_room_for is None
         run.stopped = True
@@ -148,10 +160,7 @@ class Judge:
         asked = next(one for one in self.waiting if one.ticket == ticket)
         assert asked.model == model, "a caller was given another model"
         ahead = [one for one in self.waiting[: self.waiting.index(asked)] if one.model == model]
-        assert all(one.priority < asked.priority for one in ahead), f"ticket {ticket} overtook {ahead}"
-        assert not any(one.priority > asked.priority for one in self.waiting if one.model == model), (
-            "a higher priority waits"
-        )
+        assert all(one.priority != asked.priority for one in ahead), f"ticket {ticket} overtook {ahead}"
         self.waiting.remove(asked)
 
     def judge_answer(self, ticket: int) -> None:

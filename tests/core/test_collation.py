@@ -12,6 +12,10 @@ def caller(ticket: int, priority: int = 0) -> Waiting:
     return Waiting(ticket, priority, arrived_at=float(ticket), order=ticket)
 
 
+def turns(*lines: Line, now: float = 100.0, choice: str = "oldest", seconds: float = 1.0) -> list[str]:
+    return [line.model for line in in_turn(lines, now, choice, lambda _: seconds)]
+
+
 @given(st.lists(st.one_of(st.integers(-2, 2), st.just("leave"), st.just("first")), max_size=60), st.randoms())
 def test_a_line_is_a_list_sorted_by_priority_then_arrival(
     steps: list[int | str],
@@ -27,11 +31,11 @@ def test_a_line_is_a_list_sorted_by_priority_then_arrival(
             dumb.sort(key=lambda one: (-one.priority, one.order))
             one = dumb[0] if step == "first" else random.choice(dumb)
             if step == "first":
-                assert line.first() is one
+                assert line.first(0.0) is one
             dumb.remove(one)
             line.leave(one)
         dumb.sort(key=lambda one: (-one.priority, one.order))
-        assert line.everyone() == dumb
+        assert line.everyone(0.0) == dumb
         assert len(line) == len(dumb)
         assert bool(line) == bool(dumb)
 
@@ -40,7 +44,7 @@ def test_models_take_turns_by_priority_then_by_the_oldest_caller() -> None:
     lines = {name: Line(name) for name in "abc"}
     for ticket, (name, priority) in enumerate([("a", 0), ("b", 0), ("c", 1), ("b", 5), ("a", 1)]):
         lines[name].join(caller(ticket, priority))
-    assert [line.model for line in in_turn(lines.values())] == ["b", "c", "a"]
+    assert turns(*lines.values()) == ["b", "c", "a"]
 
 
 def test_a_late_caller_of_high_priority_does_not_lend_it_to_an_early_one() -> None:
@@ -48,4 +52,4 @@ def test_a_late_caller_of_high_priority_does_not_lend_it_to_an_early_one() -> No
     early.join(caller(1, 0))
     late.join(caller(2, 3))
     early.join(caller(3, 3))
-    assert [line.model for line in in_turn([early, late])] == ["late", "early"]
+    assert turns(early, late) == ["late", "early"]

@@ -172,8 +172,8 @@ def test_a_start_that_takes_too_long_is_given_up() -> None:
         Stop("a", 1, StopReason.START_TIMEOUT),
     )
     assert driven.tell(BecameReady("a", 1), at=31.0) == (), "too late"
-    assert driven.tell(Arrived(2, "a"), at=32.0) == ()
-    assert driven.tell(Exited("a", 1), at=33.0) == (Start("a", 2),)
+    assert driven.tell(Exited("a", 1), at=33.0) == ()
+    assert driven.tell(Arrived(2, "a"), at=40.0) == (Start("a", 2),)
 
 
 @pytest.mark.parametrize("extends", [False, True])

@@ -8,13 +8,16 @@ import pytest
 
 import swapcore
 
-PUBLIC = ["catalog", "commands", "engine", "errors", "events", "planning", "snapshot"]
+PUBLIC = ["catalog", "collation", "commands", "engine", "errors", "events", "snapshot"]
 
 
 def test_the_top_level_is_the_union_of_the_public_modules() -> None:
     offered = {name for module in PUBLIC for name in importlib.import_module(f"swapcore.{module}").__all__}
-    # How a snapshot is taken is between the engine and its module.
-    assert set(swapcore.__all__) == offered - {"take_snapshot"}
+    # How a snapshot is taken, and how lines are kept, is between the engine and those modules.
+    # Planners but the default stay in the package of their own.
+    planning = {"Plan", "Planner", "one_at_a_time"}
+    assert planning <= set(importlib.import_module("swapcore.planning").__all__)
+    assert set(swapcore.__all__) == offered - {"take_snapshot", "Line", "Waiting", "in_turn"} | planning
     assert list(swapcore.__all__) == sorted(swapcore.__all__, key=lambda name: (name.islower(), name))
 
 

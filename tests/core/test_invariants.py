@@ -38,7 +38,8 @@ def tamper(name: str, change: Callable[[State], object], message: str) -> object
         tamper("empty line", lambda s: s.lines.update(c=Line("c")), "is empty"),
         tamper("lease lost", lambda s: s.runs["a"].leases.remove(1), "lost its lease|which is free"),
         tamper("ghost lease", lambda s: s.tickets.update({2: Ticket("a")}), "no open ticket"),
-        tamper("over the limit", lambda s: s.runs["a"].leases.add(9), "its limit is 2"),
+        tamper("miscount", lambda s: setattr(s, "waiting", 7), "7 are said to wait"),
+        tamper("closed for nobody", lambda s: setattr(s.runs["a"], "closed_for", "b"), "nothing is promised"),
         tamper(
             "serves while starting",
             lambda s: setattr(s.runs["a"], "stage", Stage.STARTING),
@@ -50,7 +51,7 @@ def tamper(name: str, change: Callable[[State], object], message: str) -> object
         tamper("unbounded", lambda s: setattr(s.runs["a"], "stage", Stage.STOPPING), "for ever"),
         tamper(
             "drained",
-            lambda s: s.runs.update(b=Run(s.catalog.by_id["b"], 1, 99.0, Stage.DRAINING)),
+            lambda s: s.runs.update(b=Run(s.catalog.by_id["b"], 1, 0.0, 99.0, Stage.DRAINING)),
             "was not stopped",
         ),
         tamper("promise for nobody", lambda s: s.plans.update(x=Plan("x", ())), "for nobody"),
@@ -74,5 +75,6 @@ def test_what_is_left_undone_is_seen() -> None:
     engine._state.lines["a"].leave(engine._state.tickets.pop(3).waiting)  # type: ignore[arg-type]
     del engine._state.lines["a"]
     engine._state.runs["a"].idle_since = 1.0
+    engine._state.waiting = 1
     with pytest.raises(AssertionError, match="left undone"):
         engine.check()

@@ -62,7 +62,7 @@ def test_a_caller_gives_up_waiting_but_not_being_served() -> None:
 
 def test_a_start_that_fails() -> None:
     world = simulator(a=[Fate(load=5.0, fails_after=2.0, lingers=1.0), Fate()])
-    first, second = world.ask("a"), world.ask("a", at=10.0)
+    first, second = world.ask("a"), world.ask("a", at=13.0)
     world.run()
     assert world.callers[first].answer == Reject(first, Refusal.START_FAILED, "died")
     assert world.callers[first].released_at == 2.0

@@ -1,0 +1,357 @@
+"""What does each fact change?"""
+
+import math
+from collections.abc import Iterable
+from typing import assert_never
+
+from swapcore.catalog import Catalog
+from swapcore.collation import Line, Waiting
+from swapcore.commands import Refusal, StopReason
+from swapcore.estimates import due_at, seconds_until_served
+from swapcore.events import (
+    Arrived,
+    BecameReady,
+    CatalogReplaced,
+    Event,
+    Exited,
+    LoadRequested,
+    Lost,
+    Progressed,
+    Released,
+    ShutdownRequested,
+    Tick,
+    UnloadRequested,
+    Urgency,
+)
+from swapcore.orders import Orders
+from swapcore.planning import Planner
+from swapcore.state import Failures, Run, Stage, State, Ticket
+
+__all__ = ["absorb", "expire"]
+
+COOL_DOWN, LONGEST_COOL_DOWN = 10.0, 300.0
+"""Seconds after the first failed start in which no other is tried, doubling up to the longest."""
+
+PROVEN_AFTER = 30.0
+"""Seconds a run has to be ready for its model's earlier failures to be forgotten."""
+
+CUT, KILL = 2, 3
+"""How often, or how urgently, a shutdown is asked for until leases are cut and runs forced."""
+
+
+def absorb(state: State, orders: Orders, event: Event) -> None:
+    """Record a fact, and do what follows from it alone."""
+    match event:
+        case Arrived():
+            _arrive(state, orders, event)
+        case Released(ticket):
+            _release(state, orders, ticket)
+        case BecameReady(model, number):
+            run = state.current(model, number)
+            if run is not None and run.stage is Stage.STARTING:
+                _become_ready(state, orders, run)
+        case Progressed(model, number):
+            run = state.current(model, number)
+            if run is not None and run.stage is Stage.STARTING and run.model.progress_extends_start:
+                run.deadline = state.now + run.model.start_timeout
+        case Lost(model, number, detail):
+            run = state.current(model, number)
+            if run is not None and not run.ending:
+                _fail(state, orders, run, detail)
+                run.stage = Stage.STOPPING
+                run.reason = StopReason.LOST
+                run.closed_for = None
+                run.deadline = state.now + run.model.unload_timeout
+                state.unsettled = True
+        case Exited(model, number, detail):
+            run = state.current(model, number)
+            if run is not None:
+                _exit(state, orders, run, detail)
+        case LoadRequested(models):
+            _wish_for(state, models)
+        case UnloadRequested(models, urgency):
+            for model in models:
+                _unload(state, orders, model, urgency)
+        case CatalogReplaced(catalog, planner):
+            _replace_catalog(state, orders, catalog, planner or state.planner)
+        case ShutdownRequested(urgency):
+            _shut_down(state, orders, urgency)
+        case Tick():
+            pass
+        case _:
+            assert_never(event)
+
+
+def expire(state: State, orders: Orders) -> bool:
+    """Do what is due, and say whether anything was."""
+    if state.wake <= state.now:
+        state.wake = math.inf
+        state.unsettled = True
+    due = [run for run in state.runs.values() if run.deadline is not None and run.deadline <= state.now]
+    for run in due:
+        match run.stage:
+            case Stage.STARTING:
+                _fail(state, orders, run, f"not ready within {run.model.start_timeout:g} s")
+                orders.stop(run, StopReason.START_TIMEOUT)
+            case Stage.READY:
+                orders.stop(run, StopReason.TTL)
+            case Stage.DRAINING:
+                orders.stop(run, run.reason or StopReason.UNLOAD)
+            case Stage.STOPPING:
+                orders.force(run)
+            case Stage.FORCED:
+                run.stage = Stage.STUCK
+                run.deadline = None
+                state.unsettled = True
+            case Stage.STUCK | Stage.OVER:
+                raise AssertionError(f"nothing can be due for a run that is {run.stage.name}")
+            case _:
+                assert_never(run.stage)
+    return bool(due)
+
+
+# Callers ---------------------------------------------------------------------
+
+
+def _arrive(state: State, orders: Orders, arrived: Arrived) -> None:
+    model = arrived.model
+    ticket = Ticket(model)
+    state.tickets[arrived.ticket] = ticket
+    run = state.runs.get(model)
+    if (run is None or not run.coming or state.shutdowns) and _is_refused(state, orders, arrived):
+        return
+    line = state.lines.get(model)
+    if line is None:
+        line = state.lines[model] = Line(model)
+    state.arrivals += 1
+    state.waiting += 1
+    waiting = ticket.waiting = Waiting(arrived.ticket, arrived.priority, state.now, state.arrivals)
+    line.join(waiting)
+    if run is not None and run.coming:
+        run.abandoned_at = None
+        orders.serve(run)
+        if ticket.run is not None:
+            _mark_evicted(state, run)
+            return
+    if len(line) > state.catalog.by_id[model].max_queue or state.waiting > state.settings.max_queue:
+        _leave_line(state, ticket)
+        seconds = seconds_until_served(state, model)
+        detail = f"{len(line)} requests wait for {model} and {state.waiting} in all; no more may"
+        orders.reject(arrived.ticket, Refusal.QUEUE_FULL, detail, seconds)
+        return
+    due = due_at(state, line, _patience(state, arrived))
+    earlier = due < line.due
+    if due < math.inf:
+        line.set_due(waiting, due)
+    # Who joins further back changes nothing about whose turn it is.
+    if earlier or line.first(state.now) is waiting:
+        state.unsettled = True
+
+
+def _is_refused(state: State, orders: Orders, arrived: Arrived) -> bool:
+    """Refuse a caller for whom nothing can be done at present, and say whether that was so."""
+    model = arrived.model
+    if state.shutdowns:
+        orders.reject(arrived.ticket, Refusal.SHUTTING_DOWN, "the server is shutting down")
+        return True
+    if model not in state.position:
+        orders.reject(arrived.ticket, Refusal.UNKNOWN_MODEL, f"no model is called {model!r}")
+        return True
+    failures = state.failures.get(model)
+    if failures is not None and failures.until > state.now:
+        seconds = failures.until - state.now
+        detail = f"{model} failed {failures.count} times in a row; it is tried again in {seconds:.0f} s"
+        orders.reject(arrived.ticket, Refusal.COOLING_DOWN, detail, seconds)
+        return True
+    return False
+
+
+def _patience(state: State, arrived: Arrived) -> float:
+    """Return the caller's own patience, or its model's, or everybody's."""
+    if arrived.patience is not None:
+        return arrived.patience
+    own = state.catalog.by_id[arrived.model].patience
+    return state.settings.policy.patience if own is None else own
+
+
+def _mark_evicted(state: State, run: Run) -> None:
+    """A caller of a ready model asks for what that model's rules evict to go, once it is idle."""
+    for other in state.runs.values():
+        if (
+            other is not run
+            and other.stage is Stage.READY
+            and other.evict_for is None
+            and not other.model.pinned
+            and state.evicts_beside(run.model.id, other.model.id)
+        ):
+            other.evict_for = run.model.id
+            state.unsettled = True
+
+
+def _release(state: State, orders: Orders, number: int) -> None:
+    ticket = state.tickets.pop(number)
+    if ticket.waiting is not None:
+        _leave_line(state, ticket)
+    elif ticket.run is not None:
+        run = ticket.run
+        run.leases.discard(number)
+        state.experience.learn_service(ticket.model, state.now - ticket.forwarded_at)
+        if not run.leases:
+            run.become_idle(state.now)
+            state.unsettled = True
+        orders.serve(run)
+
+
+def _leave_line(state: State, ticket: Ticket) -> None:
+    assert ticket.waiting is not None
+    model = ticket.model
+    line = state.lines[model]
+    line.leave(ticket.waiting)
+    ticket.waiting = None
+    state.waiting -= 1
+    if not line:
+        del state.lines[model]
+        state.unsettled = True
+        run = state.runs.get(model)
+        if run is not None and run.stage is Stage.STARTING:
+            run.abandoned_at = state.now
+
+
+# Runs ------------------------------------------------------------------------
+
+
+def _become_ready(state: State, orders: Orders, run: Run) -> None:
+    model = run.model.id
+    state.experience.learn_load(model, state.now - run.started_at)
+    run.stage = Stage.READY
+    run.ready_at = state.now
+    run.batch = state.arrivals
+    run.abandoned_at = None
+    run.become_idle(state.now)
+    state.wishes.pop(model, None)
+    state.aborted.pop(model, None)
+    orders.serve(run)
+    if run.leases:
+        _mark_evicted(state, run)
+    state.unsettled = True
+
+
+def _exit(state: State, orders: Orders, run: Run, detail: str) -> None:
+    if not run.ending:
+        _fail(state, orders, run, detail)
+    if run.stopped_at is not None:
+        state.experience.learn_stop(run.model.id, state.now - run.stopped_at)
+    run.stage = Stage.OVER
+    run.closed_for = None
+    del state.runs[run.model.id]
+    state.unsettled = True
+
+
+def _fail(state: State, orders: Orders, run: Run, detail: str) -> None:
+    """Take note that a run ended by itself, and refuse those who waited for it to become ready."""
+    model = run.model.id
+    starting = run.stage is Stage.STARTING
+    if not starting and state.now - run.ready_at >= PROVEN_AFTER:
+        state.failures.pop(model, None)
+        return
+    failures = state.failures.setdefault(model, Failures())
+    # Whom the first early crash of a ready run leaves waiting is served by a restart at once.
+    if starting or failures.count:
+        failures.until = state.now + min(COOL_DOWN * 2.0 ** min(failures.count, 10), LONGEST_COOL_DOWN)
+    failures.count += 1
+    state.wishes.pop(model, None)
+    if starting:
+        orders.reject_line(model, Refusal.START_FAILED, detail)
+    elif failures.until > state.now:
+        seconds = failures.until - state.now
+        detail = f"{model} has died {failures.count} times in a row; it is tried again in {seconds:.0f} s"
+        orders.reject_line(model, Refusal.COOLING_DOWN, detail, seconds)
+
+
+# The operator ----------------------------------------------------------------
+
+
+def _wish_for(state: State, models: Iterable[str]) -> None:
+    for model in models:
+        run = state.runs.get(model)
+        if not state.shutdowns and (run is None or run.stage is not Stage.READY):
+            state.wishes[model] = None
+    state.unsettled = True
+
+
+def _unload(state: State, orders: Orders, model: str, urgency: Urgency) -> None:
+    state.wishes.pop(model, None)
+    state.failures.pop(model, None)
+    orders.reject_line(model, Refusal.UNLOADED, f"{model} was unloaded while this request waited for it")
+    run = state.runs.get(model)
+    if run is not None:
+        orders.end(run, StopReason.UNLOAD, urgency, run.model.unload_timeout)
+    state.unsettled = True
+
+
+def _replace_catalog(state: State, orders: Orders, catalog: Catalog, planner: Planner) -> None:
+    """Go over to a new catalog: what it does not change is not touched."""
+    old = state.catalog
+    for target in tuple(state.plans):
+        orders.drop_plan(target)
+    state.adopt(catalog, planner)
+    state.wishes = {model: None for model in state.wishes if model in state.position}
+    for model in tuple(state.lines):
+        if model not in state.position:
+            orders.reject_line(model, Refusal.UNKNOWN_MODEL, f"{model} was removed from the configuration")
+    for before in old:
+        after = catalog.by_id.get(before.id)
+        if after is None or after.revision != before.revision:
+            state.failures.pop(before.id, None)
+            state.aborted.pop(before.id, None)
+    limit = state.settings.reload_drain_timeout
+    for run in tuple(state.runs.values()):
+        present = catalog.by_id.get(run.model.id)
+        if run.outdated or present is None or present.revision != run.model.revision:
+            run.outdated = True
+            orders.end(run, StopReason.RELOAD, Urgency.DRAIN, limit)
+        else:
+            _adopt_model(state, run)
+    # Whoever of the rest was used last has the first say on who may stay beside it.
+    rest = [run for run in state.runs.values() if run.coming]
+    rest.sort(key=lambda run: (-_last_used(state, run), state.position[run.model.id]))
+    for run in rest:
+        if run.coming:
+            beside = [other.model.id for other in rest if other.coming]
+            beside.sort(key=state.position.__getitem__)
+            evict = planner(run.model.id, beside, dict.fromkeys(beside, 1.0)).evict
+            for model in evict:
+                orders.end(state.runs[model], StopReason.RELOAD, Urgency.DRAIN, limit)
+    for run in tuple(state.runs.values()):
+        orders.serve(run)
+    state.unsettled = True
+
+
+def _adopt_model(state: State, run: Run) -> None:
+    """Let the new limits of an unchanged model hold for its run."""
+    run.model = state.catalog.by_id[run.model.id]
+    if run.stage is Stage.STARTING:
+        run.deadline = max(state.now, run.started_at + run.model.start_timeout)
+    elif run.stage is Stage.READY and run.idle_since is not None:
+        run.become_idle(run.idle_since)
+
+
+def _last_used(state: State, run: Run) -> float:
+    if run.leases or run.model.id in state.lines or run.idle_since is None:
+        return state.now
+    return run.idle_since
+
+
+def _shut_down(state: State, orders: Orders, urgency: Urgency) -> None:
+    state.shutdowns = max(state.shutdowns + 1, CUT if urgency is Urgency.NOW else 1)
+    state.wishes.clear()
+    for model in tuple(state.lines):
+        orders.reject_line(model, Refusal.SHUTTING_DOWN, "the server is shutting down")
+    state.plans.clear()
+    state.wake = math.inf
+    manner = Urgency.NOW if state.shutdowns >= CUT else Urgency.DRAIN
+    for run in tuple(state.runs.values()):
+        run.closed_for = None
+        if state.shutdowns >= KILL and run.stage is Stage.STOPPING:
+            orders.force(run)
+        orders.end(run, StopReason.SHUTDOWN, manner, state.settings.shutdown_timeout)

@@ -1,0 +1,89 @@
+"""How long do loads, stops and services take here?
+
+What is learned comes from the times of events alone. A mean starts as a plain
+average and, once it has seen enough, follows changes as an exponentially
+weighted one.
+"""
+
+from attrs import define, field
+
+__all__ = ["Experience", "Mean"]
+
+WEIGHT = 0.1
+"""What the latest measurement weighs, once there are enough for it to."""
+
+FIRST_LOAD, FIRST_STOP, FIRST_SERVICE = 10.0, 1.0, 2.0
+"""Seconds assumed before anything at all has been measured."""
+
+
+@define
+class Mean:
+    """The mean of what was measured lately."""
+
+    value: float = 0.0
+    count: int = 0
+
+    def learn(self, seconds: float) -> None:
+        """Take a measurement in."""
+        self.count += 1
+        self.value += max(1 / self.count, WEIGHT) * (seconds - self.value)
+
+
+@define
+class Times:
+    """What is known of one model, or of all together."""
+
+    load: Mean = field(factory=Mean)
+    stop: Mean = field(factory=Mean)
+    service: Mean = field(factory=Mean)
+
+
+@define
+class Experience:
+    """What has been measured; a model of which nothing is known is taken for an average one."""
+
+    _models: dict[str, Times] = field(factory=dict)
+    _all: Times = field(factory=Times)
+
+    def learn_load(self, model: str, seconds: float) -> None:
+        """Take in how long a run took from its start until it was ready."""
+        self._of(model).load.learn(seconds)
+        self._all.load.learn(seconds)
+
+    def learn_stop(self, model: str, seconds: float) -> None:
+        """Take in how long a run took from its stop until its room was back."""
+        self._of(model).stop.learn(seconds)
+        self._all.stop.learn(seconds)
+
+    def learn_service(self, model: str, seconds: float) -> None:
+        """Take in how long a caller kept its lease."""
+        self._of(model).service.learn(seconds)
+        self._all.service.learn(seconds)
+
+    def load(self, model: str) -> float:
+        """Return the seconds that a load of this model takes."""
+        return self._known(self._of(model).load, self._all.load, FIRST_LOAD)
+
+    def overhead(self, model: str) -> float:
+        """Return the seconds it takes to bring this model in, the leaving of another included."""
+        return self.load(model) + self._known(self._all.stop, self._all.stop, FIRST_STOP)
+
+    def service(self, model: str) -> float:
+        """Return the seconds that one caller of this model keeps its lease."""
+        return self._known(self._of(model).service, self._all.service, FIRST_SERVICE)
+
+    def has_loaded(self, model: str) -> bool:
+        """Whether a load of this model has been measured."""
+        return self._of(model).load.count > 0
+
+    def _of(self, model: str) -> Times:
+        times = self._models.get(model)
+        if times is None:
+            times = self._models[model] = Times()
+        return times
+
+    @staticmethod
+    def _known(own: Mean, average: Mean, first: float) -> float:
+        if own.count:
+            return own.value
+        return average.value if average.count else first

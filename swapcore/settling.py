@@ -1,0 +1,234 @@
+"""What should happen now?
+
+Everything that starts, closes or evicts for somebody's sake is decided here,
+from the whole state, whatever event made it matter.
+"""
+
+import math
+from collections.abc import Iterable
+
+from attrs import define, field
+
+from swapcore.collation import in_turn
+from swapcore.commands import Refusal, StopReason
+from swapcore.estimates import seconds_for
+from swapcore.orders import Orders
+from swapcore.planning.plan import BUSY, Plan
+from swapcore.state import Run, Stage, State
+
+__all__ = ["settle"]
+
+ABANDONED_AFTER = 0.5
+"""Seconds nobody must have waited for a load before it may be aborted."""
+
+
+def settle(state: State, orders: Orders) -> None:
+    """Bring in the models that callers, then the operator's wishes, call for."""
+    state.unsettled = False
+    state.wake = math.inf
+    if state.shutdowns:
+        return
+    _keep_one_way_rule(state, orders)
+    if not state.lines and not state.wishes and not state.plans:
+        return
+    lines = [line for line in state.lines.values() if not state.is_coming(line.model)]
+    for line in lines:
+        _wake_at(state, line.due)
+    turns = in_turn(lines, state.now, state.settings.policy.choice, lambda line: seconds_for(state, line))
+    wish = None
+    if not turns and state.wishes:
+        # A wish gives way to any caller who waits for room, with what it was promised too.
+        wish = next(iter(state.wishes))
+    wanted = {line.model for line in turns} | ({wish} if wish is not None else set())
+    for target in tuple(state.plans):
+        if target not in wanted:
+            orders.drop_plan(target)
+    settling = Settling(state, orders, ahead=list(state.plans))
+    for target in tuple(state.plans):
+        if target in state.plans:
+            settling.bring_in(target, due=_is_due(state, target))
+    for line in turns:
+        if line.model in state.lines and line.model not in settling.seen:
+            settling.bring_in(line.model, due=_is_due(state, line.model))
+    if wish is not None and wish not in settling.seen and not state.is_coming(wish):
+        failures = state.failures.get(wish)
+        if failures is not None and failures.until > state.now:
+            _wake_at(state, failures.until)
+        else:
+            settling.bring_in(wish, due=False)
+
+
+def _is_due(state: State, target: str) -> bool:
+    line = state.lines.get(target)
+    return line is not None and line.due <= state.now
+
+
+def _wake_at(state: State, at: float) -> None:
+    if state.now < at < state.wake:
+        state.wake = at
+
+
+def _keep_one_way_rule(state: State, orders: Orders) -> None:
+    """Stop what a ready model's callers have asked to go, once it has nothing more to do."""
+    for run in tuple(state.runs.values()):
+        if run.evict_for is not None and not state.is_coming(run.evict_for):
+            run.evict_for = None
+        if run.evict_for is not None and state.is_vacant(run):
+            orders.stop(run, StopReason.EVICT, making_room_for=run.evict_for)
+
+
+@define
+class Settling:
+    """One pass over the targets, the most urgent first."""
+
+    state: State
+    orders: Orders
+    ahead: list[str]
+    """Targets that room is promised to, or that are due: nothing that they exclude may start before them."""
+
+    seen: set[str] = field(factory=set)
+    """Targets looked at. Only ever tested for membership."""
+
+    def bring_in(self, target: str, *, due: bool) -> None:
+        """Start the target, or make room for it, or leave it waiting."""
+        self.seen.add(target)
+        state = self.state
+        if not due and target not in state.plans and self._is_hopeless(target):
+            return
+        earlier = self._earlier(target)
+        plan = self._plan(target, earlier)
+        leaving = [state.runs[model] for model in plan.evict if model in state.runs]
+        committed = state.plans.get(target)
+        if leaving and committed is not None:
+            # The plan is kept as long as any of it is still to be carried out.
+            kept = [state.runs[model] for model in committed.evict if model in state.runs]
+            leaving = kept or leaving
+        leaving += [run for run in state.runs.values() if run.outdated and run not in leaving]
+        own = state.runs.get(target)
+        if own is not None and own not in leaving:
+            # Its older run has to be gone first, and nothing else may take that room meanwhile.
+            leaving.append(own)
+        if self._refuse(target, leaving):
+            return
+        if any(other in plan.evict or self._takes(other, target) for other in earlier):
+            if due:
+                self.ahead.append(target)
+            return
+        if not leaving:
+            self.orders.start(target)
+            return
+        # Each is asked, so that all which are in the way of a due target are closed.
+        free = [self._is_free(run, target, plan, due=due) for run in leaving]
+        if all(free):
+            state.plans.setdefault(target, plan)
+            for run in leaving:
+                self._evict(run, target)
+        if target in state.plans or due:
+            self.ahead.append(target)
+
+    def _is_hopeless(self, target: str) -> bool:
+        """Whether anything that always excludes the target is promised room or cannot leave yet.
+
+        It is what a plan would say as well, only cheaper where many targets wait for one resident.
+        """
+        state = self.state
+        in_the_way = [
+            run
+            for model, run in state.runs.items()
+            if not run.outdated and model != target and state.evicts(target, model)
+        ]
+        if any(run.stage is Stage.STUCK or run.model.pinned for run in in_the_way):
+            # For that it may have to be refused.
+            return False
+        return any(run.stage is Stage.READY and not state.is_vacant(run) for run in in_the_way) or any(
+            state.exclude(target, other) for other in self.ahead if other != target
+        )
+
+    def _earlier(self, target: str) -> list[str]:
+        """Return those ahead of the target: the ones before it, if it is among them itself."""
+        earlier = self.ahead[: self.ahead.index(target)] if target in self.ahead else self.ahead
+        return [other for other in earlier if not self.state.is_coming(other)]
+
+    def _plan(self, target: str, beside: Iterable[str]) -> Plan:
+        """Ask the planner, counting as resident also who was promised room before the target."""
+        state = self.state
+        # Runs of another catalog leave in every plan, so the planner need not know them.
+        models = {model for model, run in state.runs.items() if not run.outdated}
+        models.update(beside)
+        resident = sorted(models, key=state.position.__getitem__)
+        return state.planner(target, resident, {model: self._loss(model) for model in resident})
+
+    def _loss(self, model: str) -> float:
+        """Return what it costs if this resident leaves: see `Planner`."""
+        state = self.state
+        run = state.runs.get(model)
+        if run is None or run.stage is Stage.STUCK:
+            return math.inf
+        if run.ending or run.stage is Stage.DRAINING:
+            return 0.0
+        if run.model.pinned or (run.stage is Stage.STARTING and not self._may_abort(run)):
+            return math.inf
+        idle = 0.0 if run.idle_since is None else state.now - run.idle_since
+        cost = state.experience.load(model) / (1.0 + idle)
+        return cost if state.is_vacant(run) or run.stage is Stage.STARTING else BUSY + cost
+
+    def _takes(self, other: str, target: str) -> bool:
+        """Whether an earlier target excludes this one."""
+        if self.state.evicts(other, target):
+            return True
+        return target in self._plan(other, (*self._earlier(other), target)).evict
+
+    def _refuse(self, target: str, leaving: list[Run]) -> bool:
+        """Refuse those who wait if something that has to leave never will, and say whether that was so."""
+        stuck = [run for run in leaving if run.stage is Stage.STUCK]
+        pinned = [
+            run
+            for run in leaving
+            if run.model.pinned and run.coming and run.model.id != target and not run.outdated
+        ]
+        if stuck:
+            names = ", ".join(f"{run.model.id} (run {run.number})" for run in stuck)
+            detail = f"{target} needs the room of {names}, which was killed and is not gone"
+            self.orders.reject_line(target, Refusal.STUCK, detail)
+        elif pinned:
+            names = ", ".join(run.model.id for run in pinned)
+            detail = f"{target} does not fit beside {names}, which is pinned"
+            self.orders.reject_line(target, Refusal.CANNOT_FIT, detail)
+            self.state.wishes.pop(target, None)
+        return bool(stuck or pinned)
+
+    def _is_free(self, run: Run, target: str, plan: Plan, *, due: bool) -> bool:
+        """Whether the run can leave now; one in the way of a due target is closed when its time has come."""
+        state = self.state
+        if run.ending:
+            return True
+        if run.stage is Stage.STARTING:
+            return self._may_abort(run)
+        if run.stage is not Stage.READY:
+            return False
+        if due and run.closed_for is None:
+            quantum = state.settings.policy.quantum * state.experience.overhead(run.model.id)
+            if state.now < run.ready_at + quantum and not state.is_vacant(run):
+                _wake_at(state, run.ready_at + quantum)
+                return False
+            if not state.is_vacant(run):
+                state.plans.setdefault(target, plan)
+                self.orders.close(run, target)
+        return state.is_vacant(run)
+
+    def _may_abort(self, run: Run) -> bool:
+        """Whether a starting run may be given up: nobody waits any more, and its last load was finished."""
+        if run.abandoned_at is None or run.model.id in self.state.aborted:
+            return False
+        ripe = run.abandoned_at + ABANDONED_AFTER
+        _wake_at(self.state, ripe)
+        return ripe <= self.state.now
+
+    def _evict(self, run: Run, target: str) -> None:
+        if run.ending:
+            return
+        if run.stage is Stage.STARTING:
+            self.state.aborted[run.model.id] = None
+            self.orders.stop(run, StopReason.ABANDONED, making_room_for=target)
+        else:
+            self.orders.stop(run, StopReason.EVICT, making_room_for=target)

@@ -1,0 +1,92 @@
+"""What does the server look like as an aiohttp application?"""
+
+import logging
+from collections.abc import AsyncIterator
+from http import HTTPStatus
+from typing import Any
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from swapcore_http.config import Config
+from swapcore_http.driver import Driver, EngineFailedError
+from swapcore_http.forward import MAX_FIELD, keep_fields, open_sessions
+from swapcore_http.responses import ApiError, error_response
+from swapcore_http.routes import inference, listing, operation, passthrough
+from swapcore_http.routes.context import CONTEXT, Context
+
+__all__ = ["make_app", "make_runner"]
+
+logger = logging.getLogger(__name__)
+
+
+def make_app(driver: Driver, config: Config) -> web.Application:
+    """Make the application that serves these models through that driver.
+
+    It has to be run as `make_runner` does. The driver must be entered before
+    the first request and left after the last.
+    """
+    app = web.Application(middlewares=[answer_errors])
+    app[CONTEXT] = Context(driver, config)
+    app.cleanup_ctx.append(_keep_sessions)
+    app.on_response_prepare.append(keep_fields)
+    for module in (inference, listing, operation, passthrough):
+        app.router.add_routes(module.routes())
+    return app
+
+
+def make_runner(app: web.Application, **options: Any) -> web.AppRunner:
+    """Make the runner that the application relies on.
+
+    Args:
+        app: What `make_app` made.
+        options: More arguments for `web.AppRunner`.
+    """
+    return web.AppRunner(
+        app,
+        access_log=None,
+        # Bodies pass as they come, packed ones too.
+        auto_decompress=False,
+        # Who hangs up while waiting gives up its place.
+        handler_cancellation=True,
+        max_field_size=MAX_FIELD,
+        max_line_size=MAX_FIELD,
+        **options,
+    )
+
+
+async def _keep_sessions(app: web.Application) -> AsyncIterator[None]:
+    async with open_sessions() as sessions:
+        app[CONTEXT].sessions = sessions
+        yield
+        app[CONTEXT].sessions = None
+
+
+@web.middleware
+async def answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Turn every exception into the answer that the client should see."""
+    try:
+        return await handler(request)
+    except ApiError as error:
+        return error_response(request, error.status, error.message, error.headers)
+    except web.HTTPException as error:
+        return _answer_http(request, error)
+    except EngineFailedError:
+        message = "the server has failed and is ending; its log says why"
+        return error_response(request, HTTPStatus.INTERNAL_SERVER_ERROR, message)
+    except Exception:
+        logger.exception("%s %s failed", request.method, request.rel_url.raw_path)
+        message = "internal error; the server's log says more"
+        return error_response(request, HTTPStatus.INTERNAL_SERVER_ERROR, message)
+
+
+def _answer_http(request: web.Request, error: web.HTTPException) -> web.StreamResponse:
+    """Give aiohttp's own exceptions our shape: plain text where no route is, the envelope elsewhere."""
+    if error.status == HTTPStatus.NOT_FOUND:
+        return web.Response(status=error.status, text="404 page not found\n")
+    if error.status == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers = {"Allow": error.headers.get("Allow", "")}
+        return web.Response(status=error.status, headers=headers, text="Method Not Allowed\n")
+    if error.status < HTTPStatus.BAD_REQUEST:
+        raise error
+    return error_response(request, error.status, error.reason)

@@ -1,0 +1,17 @@
+"""What does a configuration file say, and where is it wrong?
+
+    loaded = load("config.yaml")
+    for warning in loaded.warnings:
+        print(warning)
+    catalog = loaded.config.catalog()
+
+Servers that embed swapcore make a `Config` of `ModelConfig`s without any file;
+the same rules hold. This package alone knows YAML.
+"""
+
+from swapcore_http.config.config import Config
+from swapcore_http.config.loading import Loaded, load, loads
+from swapcore_http.config.problems import ConfigError, Problem, Severity
+from swapcore_http.config.schema import ModelConfig
+
+__all__ = ["Config", "ConfigError", "Loaded", "ModelConfig", "Problem", "Severity", "load", "loads"]

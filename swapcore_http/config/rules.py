@@ -1,0 +1,219 @@
+"""Do the settings make sense, each by itself and all together?
+
+The rules are the same for a configuration from YAML and for one made in
+Python; the types of the values are right when they are asked.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from urllib.parse import urlsplit
+
+import attrs
+
+from swapcore_http.config import command
+from swapcore_http.config.macros import PID, PORT, leftovers
+from swapcore_http.config.problems import Finding, Path, Severity, describe, masked, nearest
+from swapcore_http.config.schema import DEFAULT_PROXY, NO_CHECK, ModelConfig, Settings, settings_of
+
+__all__ = ["LOG_LEVELS", "Names", "findings", "numbering"]
+
+LOG_LEVELS = ("debug", "info", "warn", "error")
+LAST_PORT = 65535
+BLANK = re.compile(r"[\s\x00-\x1f\x7f]")
+BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
+
+
+class Names:
+    """Which model does a name mean?"""
+
+    def __init__(self, models: Mapping[str, ModelConfig]) -> None:
+        self._ids = {alias: model.id for model in models.values() for alias in model.aliases}
+        self._ids |= {id_: id_ for id_ in models}
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._ids)
+
+    def resolve(self, name: str) -> str | None:
+        """Find the id of the model that is called so."""
+        return self._ids.get(name)
+
+
+def numbering(models: Mapping[str, ModelConfig], start_port: int) -> dict[str, int]:
+    """Number the models that need a port and have none, as llama-swap does: by id, in byte order."""
+    taken = {model.port for model in models.values()}
+    numbers: dict[str, int] = {}
+    port = start_port
+    for id_ in sorted(models, key=lambda each: each.encode("utf-8", "surrogatepass")):
+        if models[id_].uses_port and models[id_].port is None:
+            while port in taken:
+                port += 1
+            numbers[id_] = port
+            port += 1
+    return numbers
+
+
+def findings(settings: Settings) -> Iterator[Finding]:
+    """Find everything in the settings that makes no sense."""
+    yield from _ranges(settings, ())
+    if settings.log_level not in LOG_LEVELS:
+        meant = nearest(settings.log_level, LOG_LEVELS)
+        hint = f" (did you mean {meant}?)" if meant else ""
+        what = f"{describe(settings.log_level)} is no log level{hint}; expected {', '.join(LOG_LEVELS)}"
+        yield Finding(("logLevel",), what)
+    for model in settings.models.values():
+        path = ("models", model.id)
+        if not model.id:
+            what = "the model's name is empty; expected a name that callers ask for"
+            yield Finding(path, what, at_key=True)
+        yield from _ranges(model, path)
+        yield from _macros(model, path)
+        yield from _commands(model, path)
+        yield from _proxy(model, path)
+        yield from _endpoint(model, path)
+        yield from _environment(model, path)
+    yield from _aliases(settings.models)
+    yield from _ports(settings)
+    names = Names(settings.models)
+    for index, name in enumerate(settings.preload):
+        if names.resolve(name) is None:
+            where = ("hooks", "on_startup", "preload", index)
+            yield Finding(where, f"no model is called {describe(name)}; expected the name of a model")
+
+
+def _ranges(record: attrs.AttrsInstance, path: Path) -> Iterator[Finding]:
+    for name, setting in settings_of(type(record)).items():
+        value = getattr(record, name)
+        if not isinstance(value, int):
+            continue
+        where = (*path, *setting.key.split("."))
+        if setting.minimum is not None and value < setting.minimum:
+            yield Finding(where, f"{value} is too small; expected {setting.expected}")
+        if setting.maximum is not None and value > setting.maximum:
+            yield Finding(where, f"{value} is too large; expected {setting.expected}")
+
+
+def _macros(model: ModelConfig, path: Path) -> Iterator[Finding]:
+    """Find macros that stand for nothing where they are."""
+    port = {PORT} if model.uses_port else set[str]()
+    for name, setting in settings_of(type(model)).items():
+        # A proxy is asked for its port by a rule of its own.
+        known = port | ({"cmd_stop": {PID}, "proxy": {PORT}}.get(name) or set())
+        value = getattr(model, name)
+        texts = [(value, ())] if isinstance(value, str) else list(_items(value))
+        for text, item in texts:
+            if name in ("cmd", "cmd_stop"):
+                text = command.without_comments(text)  # noqa: PLW2901 - comments need no macros.
+            for message in leftovers(text, known):
+                yield Finding((*path, setting.key, *item), message, about=((*path, "cmd"),))
+
+
+def _items(value: object) -> Iterator[tuple[str, tuple[int, ...]]]:
+    if isinstance(value, tuple):
+        for index, item in enumerate(value):
+            yield item, (index,)
+
+
+def _commands(model: ModelConfig, path: Path) -> Iterator[Finding]:
+    if not model.cmd.strip():
+        about = ((*path, "cmd"), (*path, "proxy"))
+        if model.proxy == DEFAULT_PROXY:
+            yield Finding(
+                path,
+                "has neither cmd nor proxy; expected a cmd that starts its upstream",
+                at_key=True,
+                about=about,
+            )
+        else:
+            what = "has no cmd: nothing can be started for it"
+            yield Finding(path, what, Severity.WARNING, at_key=True, about=about)
+    for key, text in (("cmd", model.cmd), ("cmdStop", model.cmd_stop)):
+        words = command.split(text)
+        if "\0" in text:
+            yield Finding((*path, key), "contains a NUL character, which no argument can hold")
+        elif text.strip() and not words:
+            yield Finding((*path, key), "empty command: only comments are in it; expected a command line")
+        elif words and not words[0]:
+            yield Finding((*path, key), "the program's name is empty; expected a command line")
+
+
+def _proxy(model: ModelConfig, path: Path) -> Iterator[Finding]:
+    where = (*path, "proxy")
+    if PORT in model.proxy and not model.uses_port:
+        if model.proxy != DEFAULT_PROXY or model.cmd.strip():
+            what = f"{describe(masked(model.proxy))} needs {PORT}, but cmd does not have it"
+            what += f"; expected {PORT} in cmd too, or a proxy with a fixed port"
+            yield Finding(where, what, about=((*path, "cmd"),))
+        return
+    url = model.proxy.replace(PORT, "1").strip()
+    shown = describe(masked(model.proxy))
+    expected = "expected a URL such as http://localhost:8080"
+    if "${" in url:
+        return
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        yield Finding(where, f"{shown} is no URL: {error}; {expected}")
+        return
+    if parts.scheme not in ("http", "https"):
+        yield Finding(where, f"{shown} does not begin with http:// or https://; {expected}")
+    elif not parts.hostname:
+        yield Finding(where, f"{shown} names no host; {expected}")
+    elif port == 0 or BLANK.search(url) or BAD_ESCAPE.search(url):
+        yield Finding(where, f"{shown} is no URL; {expected}")
+
+
+def _endpoint(model: ModelConfig, path: Path) -> Iterator[Finding]:
+    endpoint = model.check_endpoint
+    if endpoint == NO_CHECK or "${" in endpoint:
+        return
+    wrong = any(pattern.search(endpoint) for pattern in (BLANK, BAD_ESCAPE))
+    try:
+        urlsplit(endpoint)
+    except ValueError:
+        wrong = True
+    if wrong:
+        what = f"{describe(endpoint)} is no path; expected one such as /health, or {NO_CHECK}"
+        yield Finding((*path, "checkEndpoint"), what)
+
+
+def _environment(model: ModelConfig, path: Path) -> Iterator[Finding]:
+    for index, item in enumerate(model.env):
+        name, equals, _ = item.partition("=")
+        where = (*path, "env", index)
+        # The items may be secrets, so no message repeats one.
+        if not equals:
+            yield Finding(where, "has no equals sign; expected NAME=value")
+        elif not name:
+            yield Finding(where, "has no name before its equals sign; expected NAME=value")
+        if "\0" in item:
+            yield Finding(where, "contains a NUL character, which no environment can hold")
+
+
+def _aliases(models: Mapping[str, ModelConfig]) -> Iterator[Finding]:
+    owners: dict[str, str] = {}
+    for model in models.values():
+        for index, alias in enumerate(model.aliases):
+            where = ("models", model.id, "aliases", index)
+            if not alias:
+                yield Finding(where, "the alias is empty; expected a name that callers ask for")
+            elif alias in owners:
+                yield Finding(
+                    where, f"duplicate alias {describe(alias)}; it belongs to {owners[alias]} already"
+                )
+            elif alias in models:
+                what = f"{describe(alias)} is a model's own name, which goes before: this alias has no effect"
+                yield Finding(where, what, Severity.WARNING)
+            owners.setdefault(alias, model.id)
+
+
+def _ports(settings: Settings) -> Iterator[Finding]:
+    for id_, number in numbering(settings.models, settings.start_port).items():
+        if number > LAST_PORT and settings.start_port <= LAST_PORT:
+            what = f"there is no port left for it: counting from {settings.start_port} it would get {number}"
+            yield Finding(
+                ("models", id_, "cmd"), f"{what}; expected a smaller startPort", about=(("startPort",),)
+            )
+    for model in settings.models.values():
+        if model.port is not None and not 1 <= model.port <= LAST_PORT:
+            yield Finding(("models", model.id, "port"), f"{model.port} is no port; expected 1 to {LAST_PORT}")

@@ -1,0 +1,96 @@
+"""Which port does a run get, and is something else listening there already?"""
+
+import errno
+import logging
+import socket
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+__all__ = ["Ports", "is_taken"]
+
+logger = logging.getLogger(__name__)
+
+DETOUR = 1000
+"""How far from its own number the search for another port begins.
+
+The numbers just above a model's own are those of other models, and a free
+port from the system would come from the range where outgoing connections,
+ours to the upstreams among them, get theirs.
+"""
+
+LOWEST, HIGHEST = 1024, 65535
+"""The range that the search stays within: those below need privileges."""
+
+EVERYWHERE = (
+    (socket.AF_INET, "127.0.0.1"),
+    (socket.AF_INET, "0.0.0.0"),  # noqa: S104 - bound for a moment, never listened on.
+    (socket.AF_INET6, "::1"),
+    (socket.AF_INET6, "::"),
+)
+"""Addresses an upstream may bind. Each is tried, since systems differ in which exclude which."""
+
+
+class Ports:
+    """Lends ports to runs, so that no two of them meet on one."""
+
+    def __init__(self) -> None:
+        self._held: Counter[int] = Counter()
+
+    @contextmanager
+    def lend(self, wanted: int, run: str) -> Iterator[int]:
+        """Lend the port that is wanted, or another if it is not free.
+
+        Args:
+            wanted: The number that the configuration gives to the model.
+            run: What to call the borrower in the log.
+
+        Raises:
+            OSError: no port is free at all.
+        """
+        port = self._choose(wanted)
+        if port != wanted:
+            logger.info("port %d is taken by something else: %s uses %d", wanted, run, port)
+        with self.hold(port):
+            yield port
+
+    @contextmanager
+    def hold(self, port: int) -> Iterator[None]:
+        """Lend this port to no other run meanwhile; for commands that name a fixed one."""
+        self._held[port] += 1
+        try:
+            yield
+        finally:
+            self._held[port] -= 1
+
+    def _choose(self, wanted: int) -> int:
+        size = HIGHEST - LOWEST + 1
+        others = (LOWEST + (wanted + DETOUR + step - LOWEST) % size for step in range(size))
+        for port in (wanted, *others):
+            if not self._held[port] and not is_taken(port):
+                return port
+        raise OSError(errno.EADDRINUSE, "no port is free")
+
+
+def is_taken(port: int) -> bool:
+    """Tell whether a server of ours could not listen on that port of this machine."""
+    return any(_is_bound(family, host, port) for family, host in EVERYWHERE)
+
+
+def _is_bound(family: socket.AddressFamily, host: str, port: int) -> bool:
+    try:
+        sock = socket.socket(family, socket.SOCK_STREAM)
+    except OSError:
+        # A machine without that protocol: nothing can listen there.
+        return False
+    with sock:
+        # As servers do it: what a connection of a former server leaves behind is no obstacle.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        try:
+            sock.bind((host, port))
+        except OSError as error:
+            # Anything else, as a port that needs privileges, is left to the upstream and its own words.
+            return error.errno == errno.EADDRINUSE
+    return False

@@ -1,0 +1,173 @@
+"""When does a starting upstream answer, and at which address?
+
+As long as nothing listens, a raw connect is tried every few milliseconds: it
+costs some microseconds and tells the upstream nothing. Once something listens,
+the health check is asked for over one kept connection, the more rarely the
+longer the start takes: an upstream that needs a minute to load is asked four
+times a second, one that needs a tenth of a second is noticed at once.
+
+The requests go through aiohttp's client: beside it, reading an answer right
+(its framing, TLS, its bounds) would be a second HTTP client, for a cost that
+is already small against what it watches.
+"""
+
+import asyncio
+import ipaddress
+import socket
+import struct
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from urllib.parse import SplitResult, urlsplit, urlunsplit
+
+import aiohttp
+import anyio
+from yarl import URL
+
+__all__ = ["is_this_machine", "probe_url", "wait_until_ready"]
+
+CONNECT_EVERY = 0.005
+"""Seconds between raw connects, while the port refuses."""
+
+RESOLVE_EVERY = 0.25
+"""The same, for a host whose name has to be looked up."""
+
+CONNECT_TIMEOUT = 2.0
+"""Seconds for one raw connect; only a remote machine takes any."""
+
+REQUEST_TIMEOUT = 5.0
+"""Seconds for one health check: one that is accepted and never answered is asked again."""
+
+SHARE = 0.02
+"""Of the time since the spawn, what passes between two health checks…"""
+
+SHORTEST, LONGEST = 0.002, 0.25
+"""…within these limits, in seconds."""
+
+READY = 200
+"""The one status that counts. A redirect leads somewhere else, to a login page as often as not."""
+
+BODY_BYTES = 64 * 1024
+"""What is read of an answer, so that its connection can be kept; one with more to say is hung up on."""
+
+LOOPBACK = ("127.0.0.1", "::1")
+"""What `localhost` may mean. Many upstreams listen on one of the two only."""
+
+
+async def wait_until_ready(url: str, endpoint: str, *, spawned: float, progressed: Callable[[], None]) -> str:
+    """Return once the upstream answers its health check with status 200.
+
+    There is no limit: the caller cancels it when the upstream has died or its
+    time is over.
+
+    Args:
+        url: The base URL of the upstream.
+        endpoint: Path and query of the health check, below the base path; a
+            whole URL counts for its path and query alone, and empty is the
+            base path itself.
+        spawned: When the upstream was started, by `time.monotonic`.
+        progressed: Called when the upstream answers something else than 200.
+
+    Returns:
+        The base URL, with the address that answered in the place of
+        `localhost`, so that nobody has to find out again.
+    """
+    async with aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=1),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        timeout=aiohttp.ClientTimeout(total=REQUEST_TIMEOUT),
+        auto_decompress=False,
+        # The name that it was configured with, as forwarded requests may carry it.
+        headers={"Host": urlsplit(url).netloc.rpartition("@")[2]},
+    ) as session:
+        base = await _wait_until_listening(urlsplit(url))
+        target = URL(probe_url(urlunsplit(base), endpoint), encoded=True)
+        while (status := await _ask(session, target)) != READY:
+            if status is not None:
+                progressed()
+            since = time.monotonic() - spawned
+            await anyio.sleep(min(max(SHARE * since, SHORTEST), LONGEST))
+    return urlunsplit(base)
+
+
+def probe_url(url: str, endpoint: str) -> str:
+    """Join the health check's endpoint to the base URL of an upstream."""
+    base, check = urlsplit(url), urlsplit(endpoint.strip())
+    # "//x" would be split as a host, and "a:b" as a scheme; only whole URLs have both.
+    path, query = (check.path, check.query) if check.scheme and check.netloc else _path_and_query(endpoint)
+    joined = base.path.rstrip("/") + "/" + path.removeprefix("/") if path else base.path or "/"
+    return urlunsplit((base.scheme, base.netloc, joined, query, ""))
+
+
+def _path_and_query(endpoint: str) -> tuple[str, str]:
+    path, _, query = endpoint.strip().partition("#")[0].partition("?")
+    return path, query
+
+
+def is_this_machine(host: str | None) -> bool:
+    """Tell whether a URL's host is an address of this machine alone."""
+    if host == "localhost":
+        return True
+    address = _numeric(host or "")
+    return address is not None and (address.is_loopback or address.is_unspecified)
+
+
+async def _wait_until_listening(base: SplitResult) -> SplitResult:
+    """Return when a connection is accepted, with the address that did in the place of `localhost`."""
+    host = base.hostname or ""
+    port = base.port or (443 if base.scheme == "https" else 80)
+    every = CONNECT_EVERY if host == "localhost" or _numeric(host) is not None else RESOLVE_EVERY
+    while True:
+        for address in LOOPBACK if host == "localhost" else (host,):
+            if await _accepts(address, port):
+                # A certificate names a host, not an address.
+                return base if address == host or base.scheme == "https" else _at(base, address)
+        await anyio.sleep(every)
+
+
+def _at(base: SplitResult, address: str) -> SplitResult:
+    user, at, _ = base.netloc.rpartition("@")
+    host = f"[{address}]" if ":" in address else address
+    port = "" if base.port is None else f":{base.port}"
+    return base._replace(netloc=f"{user}{at}{host}{port}")
+
+
+def _numeric(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(host)
+    except ValueError:
+        return None
+
+
+async def _accepts(host: str, port: int) -> bool:
+    """Tell whether a TCP connection is accepted there, and hang up."""
+    loop = asyncio.get_running_loop()
+    with suppress(OSError), anyio.move_on_after(CONNECT_TIMEOUT):
+        if _numeric(host) is None:
+            found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        else:
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+        for family, kind, protocol, _, address in found:
+            with suppress(OSError), socket.socket(family, kind, protocol) as sock:
+                sock.setblocking(False)
+                await loop.sock_connect(sock, address)
+                if sock.getsockname() != sock.getpeername():
+                    return True
+                # In the range of outgoing ports, a connect to a free port of this machine can meet itself.
+                # It is reset, so that the port is free for the upstream at once.
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    return False
+
+
+async def _ask(session: aiohttp.ClientSession, target: URL) -> int | None:
+    """Make one health check and return its status, `None` without an answer."""
+    try:
+        async with session.get(target, allow_redirects=False) as response:
+            if response.status != READY:
+                await response.content.readexactly(BODY_BYTES)
+    except asyncio.IncompleteReadError:
+        # The whole answer was read, and the connection can be kept.
+        return response.status
+    except (aiohttp.ClientError, OSError, TimeoutError):
+        return None
+    return response.status

@@ -1,0 +1,112 @@
+"""How does a caller learn that it is not served, and why?
+
+Every error that is ours has one envelope, in the form that the caller's
+`Accept` asks for. What upstreams answer never comes through here.
+"""
+
+import html
+import json
+import math
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import assert_never
+
+from aiohttp import web
+
+from swapcore import Refusal
+from swapcore_http.driver import RefusedError
+
+__all__ = ["ApiError", "error_response", "refusal_error"]
+
+SOURCE = "swapcore"
+
+_KINDS = {
+    HTTPStatus.BAD_REQUEST: ("invalid_request_error", "bad_request"),
+    HTTPStatus.UNAUTHORIZED: ("authentication_error", "unauthorized"),
+    HTTPStatus.FORBIDDEN: ("authentication_error", "forbidden"),
+    HTTPStatus.NOT_FOUND: ("invalid_request_error", "not_found"),
+    HTTPStatus.CONFLICT: ("invalid_request_error", "conflict"),
+    HTTPStatus.TOO_MANY_REQUESTS: ("rate_limit_error", "rate_limit_exceeded"),
+    HTTPStatus.BAD_GATEWAY: ("server_error", "bad_gateway"),
+    HTTPStatus.SERVICE_UNAVAILABLE: ("server_error", "service_unavailable"),
+    HTTPStatus.GATEWAY_TIMEOUT: ("server_error", "gateway_timeout"),
+}
+"""The `type` and `code` of the envelope, by status."""
+
+
+class ApiError(Exception):
+    """A request cannot be answered as asked, and this is what its caller is told."""
+
+    def __init__(self, status: int, message: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.headers = headers or {}
+
+
+def refusal_error(model: str, refused: RefusedError) -> ApiError:
+    """Say in HTTP that the engine refused a caller of that model, and why."""
+    match refused.refusal:
+        case Refusal.UNKNOWN_MODEL:
+            return ApiError(HTTPStatus.NOT_FOUND, refused.detail or f"no model is called {model!r}")
+        case Refusal.START_FAILED:
+            # Clients that repeat a 502 by themselves would start it again and again.
+            headers = {"x-should-retry": "false"}
+            return ApiError(HTTPStatus.BAD_GATEWAY, f"starting {model} failed: {refused.detail}", headers)
+        case Refusal.UNLOADED:
+            return ApiError(HTTPStatus.SERVICE_UNAVAILABLE, refused.detail or f"{model} was unloaded")
+        case Refusal.SHUTTING_DOWN:
+            return ApiError(HTTPStatus.SERVICE_UNAVAILABLE, refused.detail or "the server is shutting down")
+        case Refusal.STUCK:
+            return ApiError(HTTPStatus.SERVICE_UNAVAILABLE, refused.detail or f"there is no room for {model}")
+        case Refusal.CANNOT_FIT:
+            return ApiError(HTTPStatus.UNPROCESSABLE_ENTITY, refused.detail or f"{model} can never fit")
+        case Refusal.QUEUE_FULL:
+            detail = refused.detail or "too many requests wait"
+            return ApiError(HTTPStatus.TOO_MANY_REQUESTS, detail, _retry_after(refused))
+        case Refusal.COOLING_DOWN:
+            detail = refused.detail or f"{model} failed lately"
+            return ApiError(HTTPStatus.SERVICE_UNAVAILABLE, detail, _retry_after(refused))
+        case _:
+            assert_never(refused.refusal)
+
+
+def _retry_after(refused: RefusedError) -> dict[str, str]:
+    """Say when to ask again, in whole seconds and never at once."""
+    return {} if refused.retry_after is None else {"Retry-After": str(max(1, math.ceil(refused.retry_after)))}
+
+
+def error_response(
+    request: web.BaseRequest, status: int, message: str, headers: Mapping[str, str] | None = None
+) -> web.Response:
+    """Make the error envelope in the form that the request accepts: text, HTML, otherwise JSON."""
+    accepted = ",".join(request.headers.getall("Accept", ())).lower()
+    if "text/plain" in accepted:
+        kind, text = "text/plain", f"{SOURCE}: {message}\n"
+    elif "text/html" in accepted:
+        kind, text = "text/html", _page(status, message)
+    else:
+        kind, text = "application/json", _envelope(status, message)
+    # Names that clients send can hold lone surrogates, which no encoding but JSON's escapes can write.
+    body = text.encode(errors="backslashreplace")
+    charset = None if kind == "application/json" else "utf-8"
+    return web.Response(status=status, body=body, headers=headers, content_type=kind, charset=charset)
+
+
+def _envelope(status: int, message: str) -> str:
+    if status in _KINDS:
+        kind, code = _KINDS[HTTPStatus(status)]
+    elif HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR:
+        kind, code = "invalid_request_error", "invalid_request"
+    else:
+        kind, code = "server_error", "internal_error"
+    error = {"message": message, "type": kind, "param": None, "code": code}
+    return json.dumps({"src": SOURCE, "error": error})
+
+
+def _page(status: int, message: str) -> str:
+    title = f"{status} {HTTPStatus(status).phrase}"
+    return (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title></head>'
+        f"<body><h1>{title}</h1><pre>{SOURCE}: {html.escape(message)}</pre></body></html>\n"
+    )

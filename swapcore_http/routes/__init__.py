@@ -1,0 +1,1 @@
+"""Which paths does the server answer? One module for each kind of them."""

@@ -1,0 +1,95 @@
+"""Which requests go to the model that they name themselves?"""
+
+from http import HTTPStatus
+
+import anyio.to_thread
+from aiohttp import web
+
+from swapcore_http.extract import Named, NoModelError, UnreadableError, find_model
+from swapcore_http.responses import ApiError
+from swapcore_http.routes.context import CONTEXT, serve
+
+__all__ = ["MAX_BODY", "PATHS", "routes"]
+
+PATHS = (
+    "/v1/chat/completions",
+    "/v1/completions",
+    "/v1/responses",
+    "/v1/messages",
+    "/v1/embeddings",
+    "/v1/rerank",
+    "/v1/audio/speech",
+    "/v1/audio/transcriptions",
+    "/v1/images/generations",
+    "/infill",
+    "/completion",
+)
+"""Where a POST names its model in its body, or for lack of one in its query."""
+
+MAX_BODY = 512 * 1024 * 1024
+"""Bytes that a body may have."""
+
+LARGE = 1024 * 1024
+"""Bytes from which on a body is looked through in a thread: everybody else would wait for that."""
+
+SHOWN = 200
+"""Characters of an unknown name that are repeated to the client."""
+
+
+def routes() -> list[web.RouteDef]:
+    """Return these routes."""
+    return [web.post(path, infer) for path in PATHS]
+
+
+async def infer(request: web.Request) -> web.StreamResponse:
+    """Have the model that the body names answer the request."""
+    config = request.app[CONTEXT].config
+    body = await read_body(request, MAX_BODY)
+    named = await _find(request, body)
+    model = config.resolve(named.name)
+    if model is None:
+        shown = named.name if len(named.name) <= SHOWN else named.name[:SHOWN] + "…"
+        raise ApiError(HTTPStatus.NOT_FOUND, f"no model is called {shown!r}; GET /v1/models lists them")
+    known_as = config.models[model].use_model_name
+    if known_as:
+        body = named.renamed(body, known_as)
+    return await serve(request, model, target=request.rel_url.raw_path_qs, body=body)
+
+
+async def read_body(request: web.Request, limit: int) -> bytes:
+    """Read a request's whole body.
+
+    Raises:
+        ApiError: it is longer than the limit, or its framing is broken.
+    """
+    too_large = ApiError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body has more than {limit} bytes")
+    if (request.content_length or 0) > limit:
+        raise too_large
+    pieces = []
+    length = 0
+    try:
+        async for piece in request.content.iter_any():
+            length += len(piece)
+            if length > limit:
+                raise too_large
+            pieces.append(piece)
+    except web.RequestPayloadError as error:
+        raise ApiError(HTTPStatus.BAD_REQUEST, "the request's body is malformed") from error
+    return b"".join(pieces)
+
+
+async def _find(request: web.Request, body: bytes) -> Named:
+    def find() -> Named:
+        return find_model(
+            method=request.method,
+            query=request.rel_url.raw_query_string,
+            content_type=request.headers.get("Content-Type", ""),
+            body=body,
+        )
+
+    try:
+        return find() if len(body) < LARGE else await anyio.to_thread.run_sync(find)
+    except NoModelError as error:
+        raise ApiError(HTTPStatus.NOT_FOUND, str(error)) from None
+    except UnreadableError as error:
+        raise ApiError(HTTPStatus.BAD_REQUEST, str(error)) from None

@@ -1,0 +1,62 @@
+"""How is any path of a model's own server reached through ours?
+
+`/upstream/<model>/<path>` asks the model for `<path>`, whatever the method.
+A model's id may itself have slashes: the longest name that exists counts.
+"""
+
+from http import HTTPStatus
+from urllib.parse import unquote
+
+from aiohttp import web
+
+from swapcore_http.config import Config
+from swapcore_http.responses import ApiError
+from swapcore_http.routes.context import CONTEXT, serve
+
+__all__ = ["find_upstream", "routes"]
+
+PREFIX = "/upstream/"
+
+
+def routes() -> list[web.RouteDef]:
+    """Return these routes."""
+    return [web.route("*", PREFIX + "{rest:.*}", pass_through)]
+
+
+async def pass_through(request: web.Request) -> web.StreamResponse:
+    """Have the model that the path names answer the rest of the path."""
+    path, query = request.rel_url.raw_path, request.rel_url.raw_query_string
+    query = query and f"?{query}"
+    model, rest = find_upstream(path.removeprefix(PREFIX), request.app[CONTEXT].config)
+    if not rest:
+        # Without the slash, the relative links of the upstream's pages would lose the model.
+        safe = request.method in {"GET", "HEAD"}
+        status = HTTPStatus.MOVED_PERMANENTLY if safe else HTTPStatus.PERMANENT_REDIRECT
+        return web.Response(status=status, headers={"Location": f"{path}/{query}"})
+    # A body that is not there is whole; any other is passed on as it comes.
+    body = request.content if request.body_exists else b""
+    return await serve(request, model, target=rest + query, body=body)
+
+
+def find_upstream(path: str, config: Config) -> tuple[str, str]:
+    """Split an encoded path into the id of a model and the rest, as it is encoded.
+
+    The rest starts with a slash, or is empty if the path ends with the name.
+
+    Raises:
+        ApiError: no start of the path is a name of a model.
+    """
+    found: tuple[str, str] | None = None
+    name = ""
+    position = 0
+    for segment in path.split("/"):
+        position += len(segment)
+        if segment:
+            name += ("/" if name else "") + unquote(segment)
+            model = config.resolve(name)
+            if model is not None:
+                found = model, path[position:]
+        position += 1
+    if found is None:
+        raise ApiError(HTTPStatus.NOT_FOUND, f"model not found: no model's name starts /{path[:200]}")
+    return found

@@ -1,0 +1,109 @@
+"""Whatever the text, it is a configuration or an error that says where: never another exception."""
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from swapcore_http.config import ConfigError, Loaded, Severity, loads, source
+from swapcore_http.config.keys import REFUSED, UNUSED
+from swapcore_http.config.schema import ModelConfig, Settings, settings_of
+
+KEYS = [
+    setting.key.split(".")[0] for cls in (Settings, ModelConfig) for setting in settings_of(cls).values()
+] + [key for table in (REFUSED, UNUSED) for keys in table.values() for key in keys]
+
+PIECES = [
+    *" \t\n:-?[]{},&*!|>'\"%@`#~<.\\$\x85\u2028\ufeff\0\x07\ud800",
+    *(": ", "- ", "? ", "\n  ", "\n    ", "\n- ", "---", "...", "&a ", "*a", "<<: "),
+    *("!!str ", "!!int ", "!x!y ", "models: ", "on_startup: ", "preload: "),
+    *("%YAML 1.1\n", "%TAG ! x\n", "\\x", "\\ud800", "\\UFFFFFFFF", "\\0", "|2-\n", ">+\n"),
+    *("${PORT}", "${MODEL_ID}", "${PID}", "${env.X}", "${X}", "A=1", "http://h:80", "http://[", "none"),
+    *("a", "é", "😀", "1", "-1", "0.5", "1e999", ".nan", "0x", "yes", "null"),
+]  # fmt: skip
+
+SOUP = st.lists(st.sampled_from(PIECES) | st.sampled_from(KEYS).map("{}: ".format), max_size=30).map("".join)
+
+LEAVES = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=5)
+    | st.sampled_from(PIECES[-20:])
+)
+TREES = st.recursive(
+    LEAVES,
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.sampled_from(KEYS) | st.text(max_size=3), inner, max_size=5)
+    ),
+    max_leaves=20,
+)
+MODELS = st.dictionaries(
+    st.sampled_from(["a", "b", "", "c.d/e"]),
+    st.fixed_dictionaries({}, optional={key.key: TREES for key in settings_of(ModelConfig).values()}),
+    max_size=3,
+)
+CONFIGS = st.fixed_dictionaries(
+    {"models": MODELS | TREES},
+    optional={key.key.split(".")[0]: TREES for key in settings_of(Settings).values()},
+)
+
+
+def flow(tree: object) -> str:
+    """Write a tree as YAML in flow style."""
+    if isinstance(tree, dict):
+        return "{" + ", ".join(f"{flow(str(key))}: {flow(value)}" for key, value in tree.items()) + "}"
+    if isinstance(tree, list):
+        return "[" + ", ".join(map(flow, tree)) + "]"
+    if isinstance(tree, str):
+        return '"' + "".join(f"\\U{ord(char):08X}" for char in tree) + '"'
+    return "~" if tree is None else str(tree).replace("inf", ".inf").replace("nan", ".nan").lower()
+
+
+def outcome(text: str | bytes) -> Loaded | ConfigError:
+    try:
+        return loads(text, "c")
+    except ConfigError as error:
+        result = error
+    errors = [problem for problem in result.problems if problem.severity is Severity.ERROR]
+    assert errors
+    assert all(problem.line >= 1 and problem.column >= 1 for problem in errors)
+    places = [(problem.line, problem.column) for problem in result.problems]
+    assert places == sorted(places)
+    assert str(result).startswith("c:")
+    return result
+
+
+@given(st.text() | st.binary() | SOUP)
+@example("\\")
+@example('"\\UFFFFFFFF"')
+@example('a: "\\U00110000"')
+@example("%YAML 1.99999999999999999999999\n---\na")
+@settings(max_examples=400)
+def test_any_text(text: str | bytes) -> None:
+    outcome(text)
+
+
+@given(st.text() | SOUP)
+@example('"\\UFFFFFFFF"')
+@example("%YAML 9999999999999999999999999\n---\na")
+@settings(max_examples=400)
+def test_any_text_with_the_pure_parser(text: str) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(source, "CParser", None)
+        outcome(text)
+
+
+@given(CONFIGS.map(flow))
+@settings(max_examples=300)
+def test_any_tree_is_the_same_to_both_parsers(text: str) -> None:
+    fast = outcome(text)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(source, "CParser", None)
+        pure = outcome(text)
+    if isinstance(fast, ConfigError):
+        assert isinstance(pure, ConfigError)
+        assert pure.problems == fast.problems
+    else:
+        assert pure == fast

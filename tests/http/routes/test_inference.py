@@ -1,0 +1,125 @@
+"""Do requests reach the model they name, as they came?"""
+
+import hashlib
+import json
+
+import aiohttp
+import anyio.to_thread
+import pytest
+from aiohttp import StreamReader, web
+from aiohttp.base_protocol import BaseProtocol
+from aiohttp.test_utils import make_mocked_request
+
+from swapcore_http.responses import ApiError
+from swapcore_http.routes import inference
+from tests.http.serving import fake, serving
+
+pytestmark = pytest.mark.anyio
+
+ECHO = "/v1/images/generations"
+JSON = {"Content-Type": "application/json"}
+
+
+async def test_every_path_reaches_the_model_in_its_body() -> None:
+    assert set(inference.PATHS) >= {
+        "/v1/chat/completions",
+        "/v1/completions",
+        "/v1/responses",
+        "/v1/embeddings",
+        "/v1/messages",
+        "/v1/rerank",
+        "/v1/audio/speech",
+        "/v1/audio/transcriptions",
+        "/v1/images/generations",
+        "/infill",
+        "/completion",
+    }
+    async with serving(fake("a")) as served:
+        for path in inference.PATHS:
+            status, fields, answer = await served.ask("POST", path, {"model": "a"})
+            assert (status, fields["X-Model"], answer["model"]) == (200, "a", "a"), path
+            assert answer.get("path", path) == path
+
+
+async def test_body_arrives_as_it_was_sent() -> None:
+    body = b' {"model" :"a", "n":1.0e5, "u":"\\u00e4\xc3\xa4"}\n'
+    async with serving(fake("a")) as served:
+        _, _, answer = await served.ask("POST", ECHO + "?x=%2F", body, headers=JSON)
+    assert answer["body_sha256"] == hashlib.sha256(body).hexdigest()
+    assert answer["target"] == ECHO + "?x=%2F"
+
+
+async def test_large_body_is_looked_through_in_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads = []
+    run_sync = anyio.to_thread.run_sync
+
+    async def note(work: object) -> object:
+        threads.append(work)
+        return await run_sync(work)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(anyio.to_thread, "run_sync", note)
+    body = json.dumps({"pad": "x" * 5_000_000, "model": "a"}).encode()
+    async with serving(fake("a")) as served:
+        assert (await served.ask("POST", ECHO, {"model": "a"}))[0] == 200
+        assert not threads
+        _, _, answer = await served.ask("POST", ECHO, body, headers=JSON)
+    assert len(threads) == 1
+    assert answer["body_sha256"] == hashlib.sha256(body).hexdigest()
+
+
+async def test_aliases_reach_their_model() -> None:
+    async with serving(fake("a", aliases=("gpt-4", "org/a"))) as served:
+        for name in ("a", "gpt-4", "org/a"):
+            _, _, answer = await served.ask("POST", ECHO, {"model": name})
+            # The body still says what the client said.
+            assert (answer["model"], json.loads(answer["body"])["model"]) == ("a", name)
+
+
+async def test_use_model_name_replaces_only_the_name() -> None:
+    async with serving(fake("a", use_model_name='real "a"')) as served:
+        _, _, answer = await served.ask("POST", ECHO, b'{"x": {"model":"a"},  "model" : "a"}', headers=JSON)
+        assert answer["body"] == '{"x": {"model":"a"},  "model" : "real \\"a\\""}'
+        assert ["Content-Length", str(len(answer["body"]))] in answer["headers"]
+
+
+async def test_transcription_arrives_byte_for_byte() -> None:
+    sound = bytes(range(256)) * 10_000
+    body = (
+        b'--bound\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\n'
+        + sound
+        + b'\r\n--bound\r\nContent-Disposition: form-data; name="model"\r\n\r\na\r\n--bound--\r\n'
+    )
+    fields = {"Content-Type": "multipart/form-data; boundary=bound"}
+    async with serving(fake("a"), fake("b", use_model_name="real-b")) as served:
+        _, _, answer = await served.ask("POST", "/v1/audio/transcriptions", body, headers=fields)
+        assert answer["model"] == "a"
+        assert answer["body_sha256"] == hashlib.sha256(body).hexdigest()
+        assert ["Content-Type", fields["Content-Type"]] in answer["headers"]
+
+        body = body.replace(b"\r\na\r\n--bound--", b"\r\nb\r\n--bound--")
+        _, _, answer = await served.ask("POST", "/v1/audio/transcriptions", body, headers=fields)
+        renamed = body.replace(b"\r\nb\r\n--bound--", b"\r\nreal-b\r\n--bound--")
+        assert answer["body_sha256"] == hashlib.sha256(renamed).hexdigest()
+
+
+async def test_form_as_aiohttp_writes_it() -> None:
+    form = aiohttp.FormData({"model": "a"})
+    form.add_field("file", b"sound", filename="a.wav")
+    async with serving(fake("a")) as served:
+        status, _, answer = await served.ask("POST", "/v1/audio/transcriptions", data=form)
+    assert (status, answer["model"]) == (200, "a")
+
+
+async def test_model_in_the_query_of_a_post_without_a_type() -> None:
+    async with serving(fake("a")) as served:
+        _, _, answer = await served.ask("POST", "/v1/audio/speech?model=a", b"raw")
+    assert (answer["model"], answer["body"]) == ("a", "raw")
+
+
+async def test_body_whose_framing_is_broken() -> None:
+    stream = StreamReader(BaseProtocol(loop=None), 2**16, loop=None)  # type: ignore[arg-type]
+    stream.feed_data(b"half of")
+    stream.set_exception(web.RequestPayloadError("not hex"))
+    with pytest.raises(ApiError) as caught:
+        await inference.read_body(make_mocked_request("POST", "/", payload=stream), 100)
+    assert caught.value.status == 400

@@ -1,0 +1,94 @@
+"""Is the longest name found, and the rest of the path kept as it is?"""
+
+import pytest
+
+from swapcore import Phase
+from swapcore_http.config import Config
+from swapcore_http.responses import ApiError
+from swapcore_http.routes.passthrough import find_upstream
+from tests.http.serving import Wire, fake, serving, unrun
+
+pytestmark = pytest.mark.anyio
+
+CONFIG = Config(
+    models=[
+        unrun("author"),
+        unrun("author/model", aliases=("alias/with/slashes", "sp ace")),
+        unrun("author/model/v1/deep"),
+    ]
+)
+
+
+@pytest.mark.parametrize(
+    ("path", "model", "rest"),
+    [
+        ("author/", "author", "/"),
+        ("author", "author", ""),
+        ("author/other", "author", "/other"),
+        ("author/model/v1/chat", "author/model", "/v1/chat"),
+        ("author/model/v1/deep/x", "author/model/v1/deep", "/x"),
+        ("author%2Fmodel/x%2Fy//z/?", "author/model", "/x%2Fy//z/?"),
+        ("/author//model/a", "author/model", "/a"),
+        ("author//x", "author", "//x"),
+        ("alias/with/slashes/%20", "author/model", "/%20"),
+        ("sp%20ace/x", "author/model", "/x"),
+    ],
+)
+def test_longest_name_counts(path: str, model: str, rest: str) -> None:
+    assert find_upstream(path, CONFIG) == (model, rest)
+
+
+@pytest.mark.parametrize("path", ["", "/", "nobody/x", "autho", "authors", "model/author"])
+def test_no_name_no_upstream(path: str) -> None:
+    with pytest.raises(ApiError) as caught:
+        find_upstream(path, CONFIG)
+    assert caught.value.status == 404
+
+
+async def test_path_query_and_method_arrive_as_they_were_sent() -> None:
+    async with serving(fake("org/a", aliases=("b",))) as served, Wire.to(served) as wire:
+        for method in ("GET", "PUT", "DELETE", "PATCH", "PROPFIND"):
+            await wire.get("/upstream/org/a/x%2fy//%7E?q=%2F&q=a+b&&z", method=method)
+            line, fields = await wire.head()
+            assert line.startswith("HTTP/1.1 200 "), method
+            answer = await wire.json(fields)
+            assert (answer["method"], answer["target"]) == (method, "/x%2fy//%7E?q=%2F&q=a+b&&z")
+        await wire.get("/upstream/b/..%2f/./v1/models")
+        _, fields = await wire.head()
+        assert (await wire.json(fields))["target"] == "/..%2f/./v1/models"
+
+
+async def test_head_passes() -> None:
+    async with serving(fake("a")) as served:
+        status, fields, body = await served.ask("HEAD", "/upstream/a/echo")
+    assert (status, fields["X-Model"], body) == (200, "a", b"")
+    assert int(fields["Content-Length"]) > 0
+
+
+async def test_name_without_a_slash_is_sent_to_the_one_with() -> None:
+    async with serving(fake("org/a")) as served:
+        for method, expected in (("GET", 301), ("HEAD", 301), ("POST", 308), ("DELETE", 308)):
+            status, fields, _ = await served.ask(method, "/upstream/org%2Fa?x=1")
+            assert (status, fields["Location"]) == (expected, "/upstream/org%2Fa/?x=1")
+        assert served.view("org/a").phase is Phase.STOPPED
+
+
+async def test_unknown_model() -> None:
+    async with serving(fake("a")) as served:
+        status, _, answer = await served.ask("GET", "/upstream/nobody/v1/models")
+    assert status == 404
+    assert "model not found" in answer["error"]["message"]
+
+
+async def test_redirects_of_the_upstream_are_the_clients_business() -> None:
+    async with serving(fake("a")) as served:
+        status, fields, _ = await served.ask("GET", "/upstream/a/echo", headers={"X-Fake-Status": "307"})
+    assert (status, fields["Location"]) == (307, "/v1/models")
+
+
+async def test_it_takes_a_lease_and_swaps_like_any_request() -> None:
+    async with serving(fake("a"), fake("b")) as served:
+        await served.ask("GET", "/upstream/a/v1/models")
+        await served.ask("GET", "/upstream/b/v1/models")
+        assert served.view("a").phase is Phase.STOPPED
+        assert served.view("b").phase is Phase.READY
