@@ -1,11 +1,13 @@
 """An engine whose every step is judged from outside and checked inside."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from swapcore import (
     Arrived,
     BecameReady,
     Catalog,
+    CatalogReplaced,
     Command,
     Engine,
     Event,
@@ -13,6 +15,7 @@ from swapcore import (
     Model,
     Plan,
     Planner,
+    Policy,
     Released,
     Start,
     one_at_a_time,
@@ -24,10 +27,14 @@ class Driven:
     """Tells an engine events, one second apart unless said otherwise, and judges what it answers."""
 
     def __init__(
-        self, *models: Model | str, planner: Planner = one_at_a_time, shutdown_timeout: float = 30.0
+        self,
+        *models: Model | str,
+        planner: Planner = one_at_a_time,
+        policy: Policy | None = None,
+        **limits: Any,
     ) -> None:
         catalog = Catalog(model if isinstance(model, Model) else Model(model) for model in models)
-        self.engine = Engine(catalog, planner, shutdown_timeout=shutdown_timeout)
+        self.engine = Engine(catalog, planner, policy=policy, **limits)
         self.judge = Judge(catalog, planner)
         self.now = 0.0
 
@@ -37,14 +44,16 @@ class Driven:
     def tell(self, event: Event, *, at: float | None = None, after: float = 1.0) -> tuple[Command, ...]:
         self.now = self.now + after if at is None else at
         commands = self.engine.handle(event, self.now)
+        if isinstance(event, CatalogReplaced):
+            self.judge.catalog = event.catalog
         self.judge.see(self.now, event, commands)
         self.engine.check()
         return commands
 
 
-def ready(*models: Model | str, shutdown_timeout: float = 30.0) -> Driven:
+def ready(*models: Model | str, **limits: Any) -> Driven:
     """An engine whose first model is up and idle, as run 1; ticket 1 has come and gone."""
-    driven = Driven(*models, shutdown_timeout=shutdown_timeout)
+    driven = Driven(*models, **limits)
     first = models[0].id if isinstance(models[0], Model) else models[0]
     assert driven.tell(Arrived(1, first), at=0.0) == (Start(first, 1),)
     assert driven.tell(BecameReady(first, 1), at=0.0) == (Forward(1, first, 1),)

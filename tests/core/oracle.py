@@ -131,7 +131,7 @@ class Judge:
             return
         assert not run.stopped, "a run is asked to stop once"
         assert not run.lost, "a run that died need not be asked to stop"
-        if stop.reason not in {StopReason.UNLOAD, StopReason.SHUTDOWN}:
+        if stop.reason not in {StopReason.UNLOAD, StopReason.SHUTDOWN, StopReason.RELOAD}:
             assert not run.leases, f"{stop.model} was stopped while it served ({stop.reason})"
         if stop.reason is StopReason.EVICT:
             assert run.ready, "a run that loads is not evicted"

@@ -6,6 +6,7 @@ import itertools
 import logging
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -231,9 +232,9 @@ def test_both_ways_of_listing_processes_agree() -> None:
 
 
 def test_a_number_that_is_free_again_is_nobodys_group() -> None:
-    # This test's process leads no finished group: whoever has the leader's number is somebody else.
-    assert not process_module._has_living_members(os.getsid(0))
-    assert not process_module._has_living_members(os.getpgrp())
+    # A process that leads a group and lives: whoever looks for the remains of a group finds somebody else.
+    with subprocess.Popen([SHELL, "-c", "read line"], stdin=subprocess.PIPE, process_group=0) as other:
+        assert not process_module._has_living_members(other.pid)
 
 
 # What is kept of the output

@@ -92,6 +92,7 @@ LEAKS = [
     f"models: {{a: {{cmd: x, proxy: 'http://u:{SECRET}@h:${{PORT}}'}}}}",
     f"peers: {{p: {{proxy: x, apiKey: {SECRET}}}}}",
     f'apiKeys: ["{SECRET}',
+    f"{{apiKeys: [\n  {SECRET}\n,{SECRET}], logLevel: loud}}",
     f"apiKeys: '{SECRET}'\n'",
     f"HF_TOKEN: {SECRET}: [",
 ]  # fmt: skip

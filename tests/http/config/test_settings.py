@@ -263,3 +263,14 @@ def test_everything_that_is_wrong_is_said_at_once_and_in_order() -> None:
     first = caught.value.problems[0]
     assert (first.severity, first.file, first.line, first.column) == (Severity.ERROR, "dir/c.yaml", 4, 10)
     assert (first.path, first.source) == ("models.a.ttl", "    ttl: soon")
+
+
+def test_what_is_wrong_in_a_list_does_not_move_the_rest() -> None:
+    text = f"models: {{a: {{{CMD}, aliases: [[x], b, ~, {{}}, c, b]}}}}"
+    with pytest.raises(ConfigError) as caught:
+        loads(text)
+    assert [(each.path, text[each.column - 1 :][:2]) for each in caught.value.problems] == [
+        ("models.a.aliases[0]", "[x"),
+        ("models.a.aliases[3]", "{}"),
+        ("models.a.aliases[5]", "b]"),
+    ]

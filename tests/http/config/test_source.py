@@ -68,6 +68,7 @@ REFUSED: dict[str, tuple[str | bytes, str]] = {
         "é: ".encode() + b"\xff\n",
         "c.yaml:1:4: is not UTF-8: byte 0xff\n  1 | é: \ufffd\n    |    ^",
     ),
+    "not UTF-8 after a byte order mark": (b"\xef\xbb\xbfa: \xff", "c.yaml:1:4: is not UTF-8: byte 0xff"),
     "UTF-16": ("a: 1".encode("utf-16"), "c.yaml:1:1: is not UTF-8: byte 0x"),
     "surrogate in a text": ("a: \ud800", "c.yaml:1:4: is not UTF-8: byte 0xed"),
     "too large": ("a" * 1_000_001, "c.yaml: is larger than 1000000 bytes"),
