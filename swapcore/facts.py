@@ -117,6 +117,8 @@ def _arrive(state: State, orders: Orders, arrived: Arrived) -> None:
     model = arrived.model
     ticket = Ticket(model)
     state.tickets[arrived.ticket] = ticket
+    if model in state.position:
+        state.experience.learn_arrival(model, state.now)
     run = state.runs.get(model)
     if (run is None or not run.coming or state.shutdowns) and _is_refused(state, orders, arrived):
         return
@@ -203,12 +205,16 @@ def _release(state: State, orders: Orders, number: int) -> None:
 
 
 def _leave_line(state: State, ticket: Ticket) -> None:
-    assert ticket.waiting is not None
+    waiting = ticket.waiting
+    assert waiting is not None
     model = ticket.model
     line = state.lines[model]
-    line.leave(ticket.waiting)
+    line.leave(waiting)
     ticket.waiting = None
     state.waiting -= 1
+    if waiting.due < line.due:
+        # Those who stay fall due later: it may be another model's turn until then.
+        state.unsettled = True
     if not line:
         del state.lines[model]
         state.unsettled = True

@@ -7,10 +7,13 @@ weighted one.
 
 from attrs import define, field
 
-__all__ = ["Experience", "Mean"]
+__all__ = ["Experience", "Mean", "Times"]
 
 WEIGHT = 0.1
 """What the latest measurement weighs, once there are enough for it to."""
+
+GAP_WEIGHT = 0.3
+"""What the latest gap between two callers of a model weighs: habits change faster than hardware."""
 
 FIRST_LOAD, FIRST_STOP, FIRST_SERVICE = 10.0, 1.0, 2.0
 """Seconds assumed before anything at all has been measured."""
@@ -36,6 +39,11 @@ class Times:
     load: Mean = field(factory=Mean)
     stop: Mean = field(factory=Mean)
     service: Mean = field(factory=Mean)
+    gap: float | None = None
+    """The usual seconds between two arrivals, once there were two."""
+
+    arrived_at: float | None = None
+    """When the last caller arrived."""
 
 
 @define
@@ -60,6 +68,25 @@ class Experience:
         self._of(model).service.learn(seconds)
         self._all.service.learn(seconds)
 
+    def learn_arrival(self, model: str, now: float) -> None:
+        """Take in that a caller arrived."""
+        times = self._of(model)
+        if times.arrived_at is not None:
+            gap = now - times.arrived_at
+            times.gap = gap if times.gap is None else times.gap + GAP_WEIGHT * (gap - times.gap)
+        times.arrived_at = now
+
+    def loss(self, model: str, idle: float) -> float:
+        """Return what it costs if this model leaves after so many idle seconds.
+
+        That is its load time, for each second until it is likely to be asked
+        for again: as long as it has been idle, and its usual gap besides. The
+        load time by the idle time alone is what Lemonade's server weighs by;
+        the gap halves what its worst case costs over the optimum.
+        """
+        gap = self._of(model).gap
+        return self.load(model) / (1.0 + idle + (idle if gap is None else gap))
+
     def load(self, model: str) -> float:
         """Return the seconds that a load of this model takes."""
         return self._known(self._of(model).load, self._all.load, FIRST_LOAD)
@@ -71,10 +98,6 @@ class Experience:
     def service(self, model: str) -> float:
         """Return the seconds that one caller of this model keeps its lease."""
         return self._known(self._of(model).service, self._all.service, FIRST_SERVICE)
-
-    def has_loaded(self, model: str) -> bool:
-        """Whether a load of this model has been measured."""
-        return self._of(model).load.count > 0
 
     def _of(self, model: str) -> Times:
         times = self._models.get(model)

@@ -169,7 +169,7 @@ class Settling:
         if run.model.pinned or (run.stage is Stage.STARTING and not self._may_abort(run)):
             return math.inf
         idle = 0.0 if run.idle_since is None else state.now - run.idle_since
-        cost = state.experience.load(model) / (1.0 + idle)
+        cost = state.experience.loss(model, idle)
         return cost if state.is_vacant(run) or run.stage is Stage.STARTING else BUSY + cost
 
     def _takes(self, other: str, target: str) -> bool:
@@ -194,7 +194,9 @@ class Settling:
             names = ", ".join(run.model.id for run in pinned)
             detail = f"{target} does not fit beside {names}, which is pinned"
             self.orders.reject_line(target, Refusal.CANNOT_FIT, detail)
-            self.state.wishes.pop(target, None)
+        if (stuck or pinned) and target in self.state.wishes:
+            del self.state.wishes[target]
+            self.state.unsettled = True
         return bool(stuck or pinned)
 
     def _is_free(self, run: Run, target: str, plan: Plan, *, due: bool) -> bool:

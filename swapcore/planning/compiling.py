@@ -12,7 +12,7 @@ from attrs import define, field
 
 from swapcore.planning.expression import AllOf, Either, Expression, Name, Reference, parse
 from swapcore.planning.faults import ExpressionError, PlanningError
-from swapcore.planning.solver import AnyNode, EveryNode, Leaf, Node
+from swapcore.planning.solver import AnyNode, EveryNode, Fixed, Node
 
 __all__ = ["compile_sets"]
 
@@ -65,8 +65,10 @@ def _referenced_first(trees: Mapping[str, Expression]) -> Iterator[str]:
     try:
         yield from TopologicalSorter(graph).static_order()
     except CycleError as error:
-        # It comes with the referenced before the referring.
-        cycle = list(reversed(error.args[1]))
+        # It comes with the referenced before the referring, from anywhere on and back to there.
+        around = error.args[1][:0:-1]
+        first = min(around, key=list(trees).index)
+        cycle = [*around[around.index(first) :], *around[: around.index(first)], first]
         position = next(one.position for one in references[cycle[0]] if one.text == cycle[1])
         message = f"it refers to itself: {' → '.join(cycle)}"
         raise ExpressionError(("sets", cycle[0]), message, position) from None
@@ -89,7 +91,7 @@ class _Compiler:
     variables: Mapping[str, str]
     bits: Mapping[str, int]
     roots: dict[str, Node] = field(factory=dict)
-    leaves: dict[int, Leaf] = field(factory=dict)
+    fixed: dict[tuple[int, ...], Fixed] = field(factory=dict)
     nodes: dict[tuple[type[Node], tuple[Node, ...]], Node] = field(factory=dict)
 
     def add(self, name: str, tree: Expression) -> None:
@@ -107,15 +109,20 @@ class _Compiler:
                 if bit is None:
                     message = f"there is no variable or model {text!r}"
                     raise ExpressionError(("sets", name), message, position)
-                return self.leaves.setdefault(bit, Leaf(bit))
+                return self.together((bit,))
             case Reference(text):
                 return self.roots[text]
             case Either(parts):
-                # A second offer of the same is never chosen.
-                choices = tuple(dict.fromkeys(self.node(name, part) for part in parts))
-                return choices[0] if len(choices) == 1 else self.shared(AnyNode, choices)
+                return self.shared(AnyNode, tuple(self.node(name, part) for part in parts))
             case AllOf(parts):
-                return self.shared(EveryNode, tuple(self.node(name, part) for part in parts))
+                nodes = tuple(self.node(name, part) for part in parts)
+                single = [node.bits for node in nodes if isinstance(node, Fixed)]
+                if len(single) == len(nodes):
+                    return self.together(tuple(dict.fromkeys(bit for bits in single for bit in bits)))
+                return self.shared(EveryNode, nodes)
+
+    def together(self, bits: tuple[int, ...]) -> Node:
+        return self.fixed.setdefault(bits, Fixed(bits))
 
     def shared(self, kind: type[AnyNode | EveryNode], parts: tuple[Node, ...]) -> Node:
         known = self.nodes.get((kind, parts))

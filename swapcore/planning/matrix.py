@@ -11,18 +11,26 @@ from attrs import field, frozen
 from swapcore.planning.compiling import compile_sets
 from swapcore.planning.faults import PlanningError
 from swapcore.planning.plan import Plan
-from swapcore.planning.solver import Node, Option, Search, leaves_of
+from swapcore.planning.solver import Node, Option, Search, chosen_bits
 
 __all__ = ["DEFAULT_BUDGET", "Matrix"]
 
-DEFAULT_BUDGET = 20_000
-"""Partial combinations that one plan may look at: some tens of milliseconds at most."""
+DEFAULT_BUDGET = 10_000
+"""Partial combinations that one plan may look at: some ten or twenty milliseconds."""
 
 VARIABLE = re.compile(r"[a-zA-Z0-9.-]{1,32}")
 
 
 def _names(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(names)
+
+
+def _texts(mapping: Mapping[str, str]) -> Mapping[str, str]:
+    return dict(mapping)
+
+
+def _costs(mapping: Mapping[str, float]) -> Mapping[str, float]:
+    return dict(mapping)
 
 
 def _items(mapping: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
@@ -54,16 +62,16 @@ class Matrix:
         PlanningError: a set, variable or cost contradicts the rest.
     """
 
-    sets: Mapping[str, str] = field(converter=dict, eq=_items)
+    sets: Mapping[str, str] = field(converter=_texts, eq=_items)
     """The sets' expressions by their names, in definition order."""
 
     models: tuple[str, ...] = field(converter=_names, kw_only=True)
     """The ids of all models, in definition order."""
 
-    vars: Mapping[str, str] = field(converter=dict, factory=dict, eq=_items, kw_only=True)
+    vars: Mapping[str, str] = field(converter=_texts, factory=dict, eq=_items, kw_only=True)
     """Short names of models; in expressions and costs they come before ids."""
 
-    evict_costs: Mapping[str, float] = field(converter=dict, factory=dict, eq=_items, kw_only=True)
+    evict_costs: Mapping[str, float] = field(converter=_costs, factory=dict, eq=_items, kw_only=True)
     """What evicting a model costs, by its id or variable. If there are any, it is 1 for all others."""
 
     budget: int = field(default=DEFAULT_BUDGET, kw_only=True)
@@ -126,11 +134,13 @@ class Matrix:
                 option = search.best(root)
                 if option[1] > best[1]:
                     chosen, best = name, option
-        held = dict.fromkeys(self._ids[leaf.mask.bit_length() - 1] for leaf in leaves_of(best[2]))
+        held = dict.fromkeys(self._ids[bit.bit_length() - 1] for bit in chosen_bits(best[2]))
         evict = tuple(model for model in others if model not in held)
         # Where the target is up and nothing has to leave, all is as it is.
         target_set = tuple(resident) if target in resident and not evict else tuple(held)
-        return Plan(target, evict, target_set, chosen, self._cost(evict, loss), search.exhaustive)
+        return Plan(
+            target, evict, target_set, chosen, self._cost(evict, loss), search.exhaustive or not evict
+        )
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         """Return itself: nothing in it ever changes."""

@@ -40,7 +40,11 @@ class Plan:
     """
 
     exhaustive: bool = True
-    """Whether no plan is better. If not, the search ended at its budget with this one, which is safe."""
+    """Whether no plan is known to cost less than this one does.
+
+    If false, the search ended at its budget, and this is the best that it had
+    found: what stays may live together, but more might.
+    """
 
 
 class Planner(Protocol):

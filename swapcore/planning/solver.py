@@ -16,12 +16,12 @@ first way to choose the rest, without those that another is always better than.
 Sets of models are masks: integers with one bit for each model.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import TypeAlias
 
 from attrs import define, field, frozen
 
-__all__ = ["AnyNode", "EveryNode", "Leaf", "Node", "Option", "Search", "leaves_of"]
+__all__ = ["AnyNode", "EveryNode", "Fixed", "Node", "Option", "Search", "chosen_bits"]
 
 FEW = 64
 """In fronts up to this size each option is compared with each; in larger ones it costs more than it saves."""
@@ -29,15 +29,24 @@ FEW = 64
 COMPARISONS_PER_STATE = 8
 """How many comparisons of two options take as long as making one."""
 
+CHUNK = 8
+"""How many models' weights are looked up at once."""
+
 
 @frozen(eq=False)
-class Leaf:
-    """A single model."""
+class Fixed:
+    """A single combination: one model or several, and nothing to choose."""
 
-    mask: int
-    """Its bit."""
+    bits: tuple[int, ...]
+    """One for each model, from left to right."""
+
+    mask: int = field(init=False)
+    """All of them."""
 
     depth: int = field(default=1, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        object.__setattr__(self, "mask", sum(self.bits))
 
 
 @frozen(eq=False)
@@ -84,7 +93,7 @@ class EveryNode:
         object.__setattr__(self, "later", tuple(later))
 
 
-Node: TypeAlias = Leaf | AnyNode | EveryNode
+Node: TypeAlias = Fixed | AnyNode | EveryNode
 
 
 def _union(parts: tuple[Node, ...]) -> int:
@@ -101,8 +110,9 @@ Option: TypeAlias = tuple[int, int, Choice]
 """The open models that it covers, the weight of the others, and what is chosen for that."""
 
 
-def leaves_of(choice: Choice) -> Iterator[Leaf]:
-    """Yield the models of a choice, from left to right, most of them once."""
+def chosen_bits(choice: Choice) -> tuple[int, ...]:
+    """Return the bits of the models that were chosen, each once, from left to right."""
+    bits: dict[int, None] = {}
     left = [choice]
     seen = set[int]()
     while left:
@@ -112,14 +122,15 @@ def leaves_of(choice: Choice) -> Iterator[Leaf]:
             continue
         seen.add(id(one))
         match one:
-            case Leaf():
-                yield one
-            case AnyNode(parts):
-                left.append(parts[0])
-            case EveryNode(parts):
-                left.extend(reversed(parts))
+            case Fixed():
+                bits.update(dict.fromkeys(one.bits))
+            case AnyNode():
+                left.append(one.parts[0])
+            case EveryNode():
+                left.extend(reversed(one.parts))
             case first, second:
                 left += (second, first)
+    return tuple(bits)
 
 
 @define(eq=False)
@@ -142,11 +153,18 @@ class Search:
     """Whether the budget sufficed, so that the answers are the best there are."""
 
     relevant: int = field(init=False)
+    _chunks: list[tuple[int, dict[int, int]]] = field(factory=list, init=False)
+    """The relevant models, a few at a time, with what those of them weigh that were asked for together."""
+
     _fronts: dict[tuple[Node, int], list[Option]] = field(factory=dict, init=False)
     _heaviest: dict[Node, Option] = field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.relevant = sum(self.weights)
+        bits = tuple(self.weights)
+        for first in range(0, len(bits), CHUNK):
+            chunk = bits[first : first + CHUNK]
+            self._chunks.append((sum(chunk), {bit: self.weights[bit] for bit in chunk}))
 
     def best(self, node: Node) -> Option:
         """Return the first of the options of greatest weight."""
@@ -155,12 +173,14 @@ class Search:
 
     def weight(self, mask: int) -> int:
         """Return what the relevant models of a mask weigh together."""
-        mask &= self.relevant
         total = 0
-        while mask:
-            bit = mask & -mask
-            total += self.weights[bit]
-            mask ^= bit
+        for chunk, known in self._chunks:
+            part = mask & chunk
+            if part:
+                weight = known.get(part)
+                if weight is None:
+                    weight = known[part] = sum(one for bit, one in self.weights.items() if bit & part)
+                total += weight
         return total
 
     def _front(self, node: Node, around: int) -> list[Option]:
@@ -174,20 +194,18 @@ class Search:
         if not inside:
             return [(0, 0, node)]
         is_open = inside & around
-        if isinstance(node, Leaf):
-            return [(is_open, 0 if is_open else self.weights[inside], node)]
+        if isinstance(node, Fixed):
+            return [(is_open, self.weight(inside & ~is_open), node)]
         if self.budget <= 0:
             # Also if the front is known: going over a long one again and again would cost as much.
             return [self._close(self._take_heaviest(node), is_open)]
         front = self._fronts.get((node, is_open))
         if front is None:
-            match node:
-                case AnyNode():
-                    front = self._choose(node, is_open)
-                case EveryNode():
-                    front = self._combine(node, is_open)
-            self._fronts[node, is_open] = front
+            front = self._fronts[node, is_open] = self._solve(node, is_open)
         return front
+
+    def _solve(self, node: AnyNode | EveryNode, is_open: int) -> list[Option]:
+        return self._choose(node, is_open) if isinstance(node, AnyNode) else self._combine(node, is_open)
 
     def _choose(self, node: AnyNode, is_open: int) -> list[Option]:
         found: dict[int, Option] = {}
@@ -261,24 +279,21 @@ class Search:
 
         It looks at each node once, whatever is around it.
         """
-        if not node.mask & self.relevant:
-            return (0, 0, node)
+        if isinstance(node, Fixed) or not node.mask & self.relevant:
+            return (node.mask & self.relevant, 0, node)
         known = self._heaviest.get(node)
         if known is not None:
             return known
         self.exhaustive = False
-        match node:
-            case Leaf(mask):
-                heaviest: Option = (mask & self.relevant, 0, node)
-            case AnyNode(parts):
-                heaviest = max((self._take_heaviest(part) for part in parts), key=self._in_all)
-            case EveryNode(parts):
-                covered = 0
-                choice: Choice = None
-                for part in parts:
-                    covered_here, _, choice_here = self._take_heaviest(part)
-                    covered, choice = covered | covered_here, (choice, choice_here)
-                heaviest = (covered, 0, choice)
+        if isinstance(node, AnyNode):
+            heaviest = max((self._take_heaviest(part) for part in node.parts), key=self._in_all)
+        else:
+            covered = 0
+            choice: Choice = None
+            for part in node.parts:
+                covered_here, _, choice_here = self._take_heaviest(part)
+                covered, choice = covered | covered_here, (choice, choice_here)
+            heaviest = (covered, 0, choice)
         self._heaviest[node] = heaviest
         return heaviest
 

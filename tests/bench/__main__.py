@@ -4,11 +4,12 @@ import argparse
 import json
 import sys
 
-from tests.bench import engine, startup, swap_lag, warm
+from tests.bench import engine, solver, startup, swap_lag, warm
 from tests.bench.measure import Figure
 
 BENCHES = {
     "engine": engine.run,
+    "solver": solver.run,
     "startup": startup.run,
     "swap-lag": swap_lag.run,
     "warm": warm.run,

@@ -1,9 +1,26 @@
 """What does the engine cost a request, by itself?"""
 
+import statistics
 import time
 from collections.abc import Iterator
 
-from swapcore import Arrived, BecameReady, Catalog, Engine, Exited, Model, Plan, Released
+from swapcore import (
+    Arrived,
+    BecameReady,
+    Catalog,
+    Command,
+    Engine,
+    Event,
+    Exited,
+    Forward,
+    Model,
+    Plan,
+    Policy,
+    Released,
+    Start,
+    Stop,
+)
+from swapcore.planning import Group, Groups
 from tests.bench.measure import Figure, figure
 
 REQUESTS = 20_000
@@ -16,6 +33,12 @@ def run() -> Iterator[Figure]:
         f"engine: a request to a ready model, {UP} running", [warm() for _ in range(ROUNDS)], "µs", limit=50
     )
     yield figure("engine: a whole swap, room for one", [swap() for _ in range(ROUNDS)], "µs")
+    yield figure(
+        f"engine: an event that swaps, {UP} running", [swap_among() for _ in range(ROUNDS)], "µs", limit=100
+    )
+    yield figure(
+        "engine: an event, 5000 waiting for 50 models", [crowd() for _ in range(ROUNDS)], "µs", limit=100
+    )
     few, many = [], []
     for _ in range(ROUNDS):
         few.append(queued(10))
@@ -56,6 +79,63 @@ def swap() -> float:
         engine.handle(BecameReady(new, number + 1), 1.0)
         engine.handle(Released(number), 1.0)
     return (time.perf_counter() - begun) / swaps * 1e6
+
+
+def swap_among() -> float:
+    """The mean of the four events of a swap in one of ten groups, each with one model up."""
+    names = [f"{group}{member}" for group in range(UP) for member in "ab"]
+    groups = Groups(
+        [Group(f"g{group}", (f"{group}a", f"{group}b"), exclusive=False) for group in range(UP)], models=names
+    )
+    engine = Engine(Catalog(Model(name) for name in names), groups)
+    for group in range(UP):
+        engine.handle(Arrived(group, f"{group}a"), 0.0)
+        engine.handle(BecameReady(f"{group}a", group + 1), 0.0)
+        engine.handle(Released(group), 0.0)
+    swaps = REQUESTS // 20
+    begun = time.perf_counter()
+    for number in range(swaps):
+        group, turn = number % UP, number // UP
+        old, new = ("ab", "ba")[turn % 2]
+        engine.handle(Arrived(UP + number, f"{group}{new}"), 1.0)
+        engine.handle(Exited(f"{group}{old}", number + 1), 1.0)
+        engine.handle(BecameReady(f"{group}{new}", UP + number + 1), 1.0)
+        engine.handle(Released(UP + number), 1.0)
+    return (time.perf_counter() - begun) / swaps / 4 * 1e6
+
+
+def crowd() -> float:
+    """The 99th percentile over all events of serving 5000 callers of 50 models, room for one."""
+    engine = Engine(Catalog(Model(f"m{number}") for number in range(50)), policy=Policy(patience=1.0))
+    took: list[float] = []
+    now = 0.0
+
+    def handle(event: Event) -> tuple[Command, ...]:
+        begun = time.perf_counter()
+        commands = engine.handle(event, now)
+        took.append(time.perf_counter() - begun)
+        return commands
+
+    todo: list[Event] = []
+
+    def follow(commands: tuple[Command, ...]) -> None:
+        for command in commands:
+            match command:
+                case Start(model, run):
+                    todo.append(BecameReady(model, run))
+                case Stop(model, run):
+                    todo.append(Exited(model, run))
+                case Forward(ticket):
+                    todo.append(Released(ticket))
+                case _:
+                    raise AssertionError(command)
+
+    for ticket in range(5000):
+        follow(handle(Arrived(ticket, f"m{ticket % 50}")))
+    while todo:
+        now += 0.01
+        follow(handle(todo.pop(0)))
+    return statistics.quantiles(took, n=100)[98] * 1e6
 
 
 def queued(waiting: int) -> float:

@@ -7,7 +7,6 @@ from swapcore import (
     Arrived,
     BecameReady,
     Catalog,
-    CatalogReplaced,
     Command,
     Engine,
     Event,
@@ -44,8 +43,6 @@ class Driven:
     def tell(self, event: Event, *, at: float | None = None, after: float = 1.0) -> tuple[Command, ...]:
         self.now = self.now + after if at is None else at
         commands = self.engine.handle(event, self.now)
-        if isinstance(event, CatalogReplaced):
-            self.judge.catalog = event.catalog
         self.judge.see(self.now, event, commands)
         self.engine.check()
         return commands

@@ -13,6 +13,7 @@ from swapcore import (
     Arrived,
     BecameReady,
     Catalog,
+    CatalogReplaced,
     Command,
     Event,
     Exited,
@@ -41,6 +42,8 @@ class RunRecord:
     served: int = 0
     batch: set[int] = field(factory=set)
     leases: list[int] = field(factory=list)
+    revision: str = ""
+    outdated: bool = False
 
     @property
     def may_serve(self) -> bool:
@@ -93,6 +96,12 @@ class Judge:
                 self.runs.pop(number, None)
             case ShutdownRequested():
                 self.shutting_down = True
+            case CatalogReplaced(catalog, planner):
+                self.catalog = catalog
+                self.planner = planner or self.planner
+                for run in self.runs.values():
+                    present = catalog.by_id.get(run.model)
+                    run.outdated = run.outdated or present is None or present.revision != run.revision
             case _:
                 pass
 
@@ -119,7 +128,8 @@ class Judge:
         assert model not in resident, f"{model} has a run already"
         plan = self.planner(model, resident, dict.fromkeys(resident, 1.0))
         assert not plan.evict, f"{model} was started beside {plan.evict}, which must leave for it"
-        self.runs[number] = RunRecord(model)
+        assert not [run for run in self.runs.values() if run.outdated], "what a reload changed leaves first"
+        self.runs[number] = RunRecord(model, revision=self.catalog.by_id[model].revision)
 
     def judge_stop(self, stop: Stop) -> None:
         run = self.runs[stop.run]

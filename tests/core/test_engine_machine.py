@@ -5,6 +5,9 @@ ready that crossed a stop, the exit of a run long gone, ticks nobody asked for.
 At the end faults cease, and everything must come to rest with everyone served.
 """
 
+import math
+
+from attrs import evolve
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -12,6 +15,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from swapcore import (
     Arrived,
     BecameReady,
+    Catalog,
+    CatalogReplaced,
     Command,
     Event,
     Exited,
@@ -20,6 +25,7 @@ from swapcore import (
     Lost,
     Model,
     Phase,
+    Policy,
     Progressed,
     Reject,
     Released,
@@ -40,6 +46,13 @@ PLANNERS = {
     "mixed": together("abc", "d"),
 }
 models = st.sampled_from(MODELS)
+policies = st.builds(
+    Policy,
+    patience=st.sampled_from([60.0, 6.0, math.inf]),
+    load_factor=st.sampled_from([2.0, 0.0]),
+    quantum=st.sampled_from([1.0, 0.0]),
+    choice=st.sampled_from(["oldest", "age", "work"]),
+)
 urgencies = st.sampled_from(Urgency)
 
 
@@ -52,22 +65,39 @@ class EngineMachine(RuleBasedStateMachine):
         ttl=st.sampled_from([None, 0.0, 5.0]),
         grace=st.sampled_from([0.0, 4.0]),
         extends=st.booleans(),
+        policy=policies,
+        pinned=st.sampled_from(["", "", "a", "bd"]),
     )
-    def begin(self, planner: str, limit: int, ttl: float | None, grace: float, extends: bool) -> None:  # noqa: FBT001
+    def begin(
+        self,
+        planner: str,
+        limit: int,
+        ttl: float | None,
+        grace: float,
+        extends: bool,  # noqa: FBT001
+        policy: Policy,
+        pinned: str,
+    ) -> None:
+        self.models = {
+            name: Model(
+                name,
+                concurrency_limit=limit,
+                ttl=ttl if name in "ab" else None,
+                start_timeout=20.0,
+                unload_timeout=grace,
+                progress_extends_start=extends,
+                max_queue=4,
+                pinned=name in pinned,
+            )
+            for name in MODELS
+        }
         self.driven = Driven(
-            *(
-                Model(
-                    name,
-                    concurrency_limit=limit,
-                    ttl=ttl if name in "ab" else None,
-                    start_timeout=20.0,
-                    unload_timeout=grace,
-                    progress_extends_start=extends,
-                )
-                for name in MODELS
-            ),
+            *self.models.values(),
             planner=PLANNERS[planner],
+            policy=policy,
+            max_queue=9,
             shutdown_timeout=6.0,
+            reload_drain_timeout=15.0,
         )
         self.tickets = 0
         self.open: dict[int, Command | None] = {}
@@ -86,11 +116,13 @@ class EngineMachine(RuleBasedStateMachine):
                 case _:
                     pass
 
-    @rule(model=models, priority=st.integers(0, 1))
-    def arrive(self, model: str, priority: int) -> None:
+    @rule(
+        model=models, priority=st.integers(0, 1), patience=st.sampled_from([None, None, 0.0, 12.0, math.inf])
+    )
+    def arrive(self, model: str, priority: int, patience: float | None) -> None:
         self.tickets += 1
         self.open[self.tickets] = None
-        self.tell(Arrived(self.tickets, model, priority))
+        self.tell(Arrived(self.tickets, model, priority, patience))
 
     @precondition(lambda self: self.open)
     @rule(data=st.data())
@@ -147,11 +179,25 @@ class EngineMachine(RuleBasedStateMachine):
 
     @rule(wanted=st.lists(models, max_size=3))
     def load(self, wanted: list[str]) -> None:
-        self.tell(LoadRequested(tuple(wanted)))
+        self.tell(LoadRequested(self.known(wanted)))
 
     @rule(unwanted=st.lists(models, max_size=2), urgency=urgencies)
     def unload(self, unwanted: list[str], urgency: Urgency) -> None:
-        self.tell(UnloadRequested(tuple(unwanted), urgency))
+        self.tell(UnloadRequested(self.known(unwanted), urgency))
+
+    def known(self, names: list[str]) -> tuple[str, ...]:
+        return tuple(name for name in names if name in self.driven.judge.catalog.by_id)
+
+    @rule(
+        gone=st.sampled_from(["", "", "a", "bc"]),
+        changed=st.sampled_from(["", "", "a", "bd"]),
+        planner=st.sampled_from([None, None, *sorted(PLANNERS)]),
+    )
+    def replace_the_catalog(self, gone: str, changed: str, planner: str | None) -> None:
+        for name in changed:
+            self.models[name] = evolve(self.models[name], revision=self.models[name].revision + "+")
+        catalog = Catalog(model for name, model in self.models.items() if name not in gone)
+        self.tell(CatalogReplaced(catalog, None if planner is None else PLANNERS[planner]))
 
     @precondition(lambda self: self.tickets > 6)
     @rule(urgency=urgencies)
@@ -184,7 +230,8 @@ class EngineMachine(RuleBasedStateMachine):
 
     def calm(self) -> bool:
         """Do the one thing that is most overdue in a world without faults; say whether there was one."""
-        for view in self.driven.engine.snapshot().upstreams:
+        snapshot = self.driven.engine.snapshot()
+        for view in snapshot.upstreams:
             if view.run is not None and (view.phase is Phase.STOPPING or view.run in self.lost):
                 self.runs.pop(view.run)
                 self.tell(Exited(view.model, view.run))
@@ -197,6 +244,10 @@ class EngineMachine(RuleBasedStateMachine):
                 del self.open[ticket]
                 self.tell(Released(ticket))
                 return True
+        # Who waits for a model that cools down has been refused; wishes come up when it has.
+        if snapshot.wishes and self.driven.due() is not None:
+            self.tell(Tick(), after=max(0.0, (self.driven.due() or 0.0) - self.driven.now))
+            return True
         return False
 
 

@@ -40,6 +40,7 @@ callers = st.tuples(
     st.sampled_from([0.0, 0.5, 4.0, 20.0]),
     st.sampled_from([0.0, 3.0, math.inf, math.inf]),
     st.integers(0, 1),
+    st.sampled_from([None, None, 0.0, 10.0]),
 )
 orders: st.SearchStrategy[Event] = st.one_of(
     st.lists(st.sampled_from(NAMES), max_size=4).map(lambda names: LoadRequested(tuple(names))),
@@ -73,13 +74,15 @@ def test_every_world_comes_to_rest_with_every_caller_answered(
     models: list[dict[str, float]],
     planner: Planner,
     world: dict[str, list[Fate]],
-    traffic: list[tuple[float, str, float, float, int]],
+    traffic: list[tuple[float, str, float, float, int, float | None]],
     operator: list[tuple[float, Event]],
 ) -> None:
     catalog = Catalog(Model(name, **limits) for name, limits in zip(NAMES, models, strict=True))  # type: ignore[arg-type]
     simulator = Simulator(catalog, planner, fates=world, shutdown_timeout=8.0)
-    for at, model, service, gives_up_after, priority in traffic:
-        simulator.ask(model, at=at, service=service, gives_up_after=gives_up_after, priority=priority)
+    for at, model, service, gives_up_after, priority, patience in traffic:
+        simulator.ask(
+            model, at=at, service=service, gives_up_after=gives_up_after, priority=priority, patience=patience
+        )
     for at, order in operator:
         simulator.tell(order, at=at)
     simulator.run(max_steps=20_000)

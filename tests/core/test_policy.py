@@ -456,7 +456,6 @@ def test_what_may_not_live_together_any_more_leaves_the_most_recently_used() -> 
         driven.tell(BecameReady(model, run))
         driven.tell(Released(run))
     replaced = CatalogReplaced(Catalog([Model("a"), Model("b")]), one_at_a_time)
-    driven.judge.planner = one_at_a_time
     assert driven.tell(replaced) == (Stop("a", 1, StopReason.RELOAD),)
 
 
