@@ -35,6 +35,9 @@ COOL_DOWN, LONGEST_COOL_DOWN = 10.0, 300.0
 PROVEN_AFTER = 30.0
 """Seconds a run has to be ready for its model's earlier failures to be forgotten."""
 
+LONGEST_DETAIL = 300
+"""Characters kept of what a model failed of."""
+
 CUT, KILL = 2, 3
 """How often, or how urgently, a shutdown is asked for until leases are cut and runs forced."""
 
@@ -60,6 +63,7 @@ def absorb(state: State, orders: Orders, event: Event) -> None:
                 _fail(state, orders, run, detail)
                 run.stage = Stage.STOPPING
                 run.reason = StopReason.LOST
+                run.ended_at = state.now
                 run.closed_for = None
                 run.deadline = state.now + run.model.unload_timeout
                 state.unsettled = True
@@ -162,8 +166,7 @@ def _is_refused(state: State, orders: Orders, arrived: Arrived) -> bool:
     failures = state.failures.get(model)
     if failures is not None and failures.until > state.now:
         seconds = failures.until - state.now
-        detail = f"{model} failed {failures.count} times in a row; it is tried again in {seconds:.0f} s"
-        orders.reject(arrived.ticket, Refusal.COOLING_DOWN, detail, seconds)
+        orders.reject(arrived.ticket, Refusal.COOLING_DOWN, _cooling(model, failures, seconds), seconds)
         return True
     return False
 
@@ -197,7 +200,9 @@ def _release(state: State, orders: Orders, number: int) -> None:
     elif ticket.run is not None:
         run = ticket.run
         run.leases.discard(number)
-        state.experience.learn_service(ticket.model, state.now - ticket.forwarded_at)
+        # One lease left open over night says nothing about the usual one, and must not stretch patience.
+        seconds = min(state.now - ticket.forwarded_at, state.settings.policy.patience)
+        state.experience.learn_service(ticket.model, seconds)
         if not run.leases:
             run.become_idle(state.now)
             state.unsettled = True
@@ -245,8 +250,12 @@ def _become_ready(state: State, orders: Orders, run: Run) -> None:
 def _exit(state: State, orders: Orders, run: Run, detail: str) -> None:
     if not run.ending:
         _fail(state, orders, run, detail)
-    if run.stopped_at is not None:
-        state.experience.learn_stop(run.model.id, state.now - run.stopped_at)
+    ended_at = state.now if run.ended_at is None else run.ended_at
+    if ended_at - run.ready_at >= PROVEN_AFTER:
+        state.failures.pop(run.model.id, None)
+    if run.stage is Stage.STOPPING and run.reason is not StopReason.LOST:
+        # One that had to be killed says nothing about the usual stop.
+        state.experience.learn_stop(run.model.id, state.now - ended_at)
     run.stage = Stage.OVER
     run.closed_for = None
     del state.runs[run.model.id]
@@ -265,13 +274,19 @@ def _fail(state: State, orders: Orders, run: Run, detail: str) -> None:
     if starting or failures.count:
         failures.until = state.now + min(COOL_DOWN * 2.0 ** min(failures.count, 10), LONGEST_COOL_DOWN)
     failures.count += 1
+    failures.detail = detail.partition("\n")[0][:LONGEST_DETAIL]
     state.wishes.pop(model, None)
     if starting:
         orders.reject_line(model, Refusal.START_FAILED, detail)
     elif failures.until > state.now:
         seconds = failures.until - state.now
-        detail = f"{model} has died {failures.count} times in a row; it is tried again in {seconds:.0f} s"
-        orders.reject_line(model, Refusal.COOLING_DOWN, detail, seconds)
+        orders.reject_line(model, Refusal.COOLING_DOWN, _cooling(model, failures, seconds), seconds)
+
+
+def _cooling(model: str, failures: Failures, seconds: float) -> str:
+    times = "once" if failures.count == 1 else f"{failures.count} times in a row"
+    last = f" ({failures.detail})" if failures.detail else ""
+    return f"{model} has failed {times}{last}; it is tried again in {seconds:.0f} s"
 
 
 # The operator ----------------------------------------------------------------

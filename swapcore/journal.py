@@ -136,7 +136,6 @@ def load(lines: Iterable[str], planners: Mapping[str, Planner] | None = None) ->
     Raises:
         JournalError: a line is no record, or needs a planner that is not there.
     """
-    number = 0
     for number, line in enumerate(lines, start=1):
         try:
             record = read_line(line)
@@ -149,8 +148,6 @@ def load(lines: Iterable[str], planners: Mapping[str, Planner] | None = None) ->
         if number == 1 and not isinstance(record, Header):
             raise JournalError("line 1: a journal begins with a header")
         yield record
-    if not number:
-        raise JournalError("it is empty")
 
 
 def write_line(record: Record) -> str:

@@ -81,7 +81,7 @@ class Orders:
             assert self.state.is_vacant(run), "a busy upstream is never evicted"
         run.stage = Stage.STOPPING
         run.reason = reason
-        run.stopped_at = self.state.now
+        run.ended_at = self.state.now
         run.closed_for = None
         run.deadline = self.state.now + run.model.unload_timeout
         self.given.append(Stop(run.model.id, run.number, reason, making_room_for=making_room_for))

@@ -38,7 +38,7 @@ def settle(state: State, orders: Orders) -> None:
     wish = None
     if not turns and state.wishes:
         # A wish gives way to any caller who waits for room, with what it was promised too.
-        wish = next(iter(state.wishes))
+        wish = _next_wish(state)
     wanted = {line.model for line in turns} | ({wish} if wish is not None else set())
     for target in tuple(state.plans):
         if target not in wanted:
@@ -51,11 +51,17 @@ def settle(state: State, orders: Orders) -> None:
         if line.model in state.lines and line.model not in settling.seen:
             settling.bring_in(line.model, due=_is_due(state, line.model))
     if wish is not None and wish not in settling.seen and not state.is_coming(wish):
-        failures = state.failures.get(wish)
-        if failures is not None and failures.until > state.now:
-            _wake_at(state, failures.until)
-        else:
-            settling.bring_in(wish, due=False)
+        settling.bring_in(wish, due=False)
+
+
+def _next_wish(state: State) -> str | None:
+    """Return the first model wished for that is not being left alone after failures."""
+    for model in state.wishes:
+        failures = state.failures.get(model)
+        if failures is None or failures.until <= state.now:
+            return model
+        _wake_at(state, failures.until)
+    return None
 
 
 def _is_due(state: State, target: str) -> bool:

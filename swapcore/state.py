@@ -77,8 +77,8 @@ class Run:
     idle_since: float | None = None
     """When it last ran out of leases, while that lasts."""
 
-    stopped_at: float | None = None
-    """When it was told to end."""
+    ended_at: float | None = None
+    """When it was told to end, or died."""
 
     reason: StopReason | None = None
     """Why it is to end, from `DRAINING` on."""
@@ -131,6 +131,8 @@ class Failures:
 
     count: int = 0
     until: float = -math.inf
+    detail: str = ""
+    """What the last one was, for people."""
 
 
 @define(frozen=True, kw_only=True)

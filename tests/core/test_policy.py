@@ -208,6 +208,27 @@ def test_dials_out_of_range_are_refused(dials: dict[str, float]) -> None:
         Policy(**dials)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("seconds", [3600.0, 86400.0])
+def test_one_endless_lease_or_stop_does_not_end_patience(seconds: float) -> None:
+    driven = Driven(Model("a", concurrency_limit=2), Model("b", concurrency_limit=2))
+    driven.tell(Arrived(1, "b"), at=0.0)
+    driven.tell(BecameReady("b", 1), at=10.0)
+    driven.tell(Released(1), at=10.0 + seconds)
+    driven.tell(Arrived(2, "a"), at=10.0 + seconds)
+    driven.tell(Tick(), at=20.0 + seconds)
+    driven.tell(Tick(), at=30.0 + seconds)
+    begun = 10.0 + 2 * seconds
+    driven.tell(Released(2), at=begun)
+    driven.tell(Exited("b", 1), at=begun)
+    driven.tell(Arrived(3, "a"), at=begun)
+    driven.tell(BecameReady("a", 2), at=begun + 10.0)
+    driven.tell(Arrived(4, "b"), at=begun + 10.0)
+    (view,) = driven.engine.snapshot().tickets
+    assert view.due is not None
+    # At most two rounds of one load and one service, the service counted as the patience at most.
+    assert view.due - driven.now <= 2 * (11.0 + 60.0)
+
+
 # What is chosen to leave -----------------------------------------------------
 
 
@@ -381,6 +402,42 @@ def test_a_wish_waits_until_its_model_has_cooled_down() -> None:
     assert driven.tell(LoadRequested(("a",)), at=4.0) == ()
     assert driven.due() == 10.0
     assert driven.tell(Tick(), at=10.0) == (Start("a", 2),)
+
+
+def test_an_old_failure_is_forgotten_however_a_proven_run_ends() -> None:
+    driven = Driven(Model("a", ttl=50.0))
+    fail(driven, 1, 1, 0.0)
+    driven.tell(Arrived(2, "a"), at=10.0)
+    driven.tell(BecameReady("a", 2), at=11.0)
+    driven.tell(Released(2), at=11.0)
+    driven.tell(Tick(), at=61.0)
+    driven.tell(Exited("a", 2), at=62.0)
+    fail(driven, 3, 3, 100.0)
+    assert driven.engine.snapshot().upstream("a").cooling_until == 110.0
+
+
+def test_a_run_that_died_early_is_not_proven_by_how_long_it_lingers() -> None:
+    driven = Driven("a")
+    driven.tell(Arrived(1, "a"), at=0.0)
+    driven.tell(BecameReady("a", 1), at=1.0)
+    driven.tell(Lost("a", 1, "killed by SIGSEGV\nits output"), at=2.0)
+    driven.tell(Released(1), at=2.0)
+    driven.tell(Exited("a", 1), at=90.0)
+    driven.tell(Arrived(2, "a"), at=91.0)
+    driven.tell(Exited("a", 2, "exit status 1\nits output"), at=92.0)
+    driven.tell(Released(2), at=92.0)
+    (reject,) = driven.tell(Arrived(3, "a"), at=92.0)
+    assert isinstance(reject, Reject)
+    assert reject.detail == "a has failed 2 times in a row (exit status 1); it is tried again in 20 s"
+
+
+def test_a_wish_that_cools_down_does_not_hold_up_the_next() -> None:
+    driven = Driven("a", "b", planner=together("ab"))
+    fail(driven, 1, 1, 0.0)
+    assert driven.tell(LoadRequested(("a", "b")), at=1.0) == (Start("b", 2),)
+    driven.tell(BecameReady("b", 2), at=2.0)
+    assert driven.due() == 10.0
+    assert driven.tell(Tick(), at=10.0) == (Start("a", 3),)
 
 
 # Admission -------------------------------------------------------------------
