@@ -50,12 +50,12 @@ from swapcore.invariants import check_state
 from swapcore.learning import Experience
 from swapcore.orders import Orders
 from swapcore.settling import settle
-from swapcore.state import Failures, Run, Settings, Stage, State, Ticket
+from swapcore.state import Failures, Run, Stage, State, Ticket
 from tests.core.oracle import Judge, RunRecord
 
 T = TypeVar("T")
 
-__all__ = ["Found", "Scope", "explore"]
+__all__ = ["COMPARED", "Found", "Node", "Scope", "World", "explore", "longest_calm"]
 
 
 @frozen(kw_only=True)
@@ -64,9 +64,9 @@ class Scope:
 
     models: tuple[Model, ...]
     planner: Planner
-    policy: Policy = Policy(patience=20.0)
     asks: tuple[str, ...]
     """For each caller in turn the models that it may ask for."""
+    policy: Policy = field(factory=lambda: Policy(patience=20.0))
     starts: int = 2
     """How often a model is started: what follows from more is not followed up, but for its calm end."""
     faults: int = 0
@@ -105,7 +105,9 @@ class _KnownTimes(Experience):
 
 # Copying ---------------------------------------------------------------------
 
-_COPIED = {cls: tuple(one.name for one in fields(cls)) for cls in (State, Ticket, Run, Line, Waiting, Failures)}
+_COPIED = {
+    cls: tuple(one.name for one in fields(cls)) for cls in (State, Ticket, Run, Line, Waiting, Failures)
+}
 _CONTAINERS = frozenset({dict, OrderedDict, list, set})
 _CACHES = frozenset({"position", "pairs", "one_way"})
 """Fields of `State` that say again what the catalog and the planner say: they are replaced, never wrong."""
@@ -126,7 +128,10 @@ def _fork(value: Any, memo: dict[int, Any]) -> Any:
                 setattr(known, name, one)
         return known
     if cls is dict or cls is OrderedDict:
-        return cls((key, _fork(one, memo) if type(one) in _COPIED or type(one) in _CONTAINERS else one) for key, one in value.items())
+        return cls(
+            (key, _fork(one, memo) if type(one) in _COPIED or type(one) in _CONTAINERS else one)
+            for key, one in value.items()
+        )
     return cls(value)
 
 
@@ -434,7 +439,7 @@ def explore(scope: Scope, *, on_visit: Callable[[World], None] | None = None) ->
             if (event, seconds) == calm:
                 node.calm = child
     nodes = list(seen.values())
-    return Found(len(nodes), events, nodes[-1].depth, _longest_calm(nodes))
+    return Found(len(nodes), events, nodes[-1].depth, longest_calm(nodes))
 
 
 def _step(world: World, event: Event, seconds: float, budget: str | None) -> tuple[World, bytes]:
@@ -451,7 +456,7 @@ def _judged(node: Node, event: Event | None, seconds: float, act: Callable[[], T
         raise AssertionError(f"{error}\n{node.story()}{last}") from error
 
 
-def _longest_calm(nodes: list[Node]) -> int:
+def longest_calm(nodes: list[Node]) -> int:
     """Return the most calm steps that any of these states needs until it is at rest."""
     steps = dict[int, int]()
     for start in nodes:

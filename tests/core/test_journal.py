@@ -221,8 +221,7 @@ def test_a_journal_is_read_line_by_line_and_errors_say_which() -> None:
         list(load([*lines[:2], "[]\n"]))
     with pytest.raises(JournalError, match=r"^line 1: a journal begins with a header$"):
         list(load(lines[1:]))
-    with pytest.raises(JournalError, match=r"^it is empty$"):
-        list(load([]))
+    assert list(load([])) == []
 
 
 def test_a_line_cut_off_while_it_was_written_is_left_out() -> None:
@@ -384,7 +383,7 @@ def shape(**changes: Any) -> Shape:
         "whole": 1,
         "sizes": (1, "x"),
         "many": [1.5, math.inf],
-        "known": frozenset({3, 1}),
+        "known": frozenset({8, 1}),
         "table": {2: None, 1: "one"},
         "names": {"b": True, "a": False},
         "way": "out",
@@ -396,7 +395,7 @@ def test_every_kind_of_field_comes_back_as_it_was() -> None:
     one = shape(either=shape(either=Point(2.0)))
     data = json.loads(json.dumps(codec(Shape).write(one)))
     assert codec(Shape).read(data) == one
-    assert data["known"] == [1, 3], "a set is written in order, so that the same state is the same text"
+    assert data["known"] == [1, 8], "a set is written in order, so that the same state is the same text"
     assert data["table"] == [[2, None], [1, "one"]]
     assert data["either"][0] == "Shape"
     assert list(codec(Shape).read(data).names) == ["b", "a"]

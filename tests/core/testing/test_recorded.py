@@ -1,5 +1,6 @@
 """Tests of `swapcore.testing.recorded`."""
 
+import math
 import random
 import re
 from itertools import pairwise
@@ -207,6 +208,15 @@ def test_a_load_or_service_that_did_not_end_tells_no_time() -> None:
     nothing = traffic_of([one.header])
     assert list(nothing.asks) == []
     assert nothing.fates(Catalog([Model("a")])) == {"a": Fate(load=10.0, stop=1.0)}
+
+
+def test_a_stop_counts_from_when_it_was_asked_for_and_a_load_that_was_stopped_is_none() -> None:
+    slow = Fate(load=math.inf, stop=math.inf, kill=1.0, ready_after_stop=2.0)
+    one = Simulator(Catalog([Model("a", start_timeout=5.0, unload_timeout=3.0)]), fates={"a": slow})
+    one.ask("a")
+    one.run()
+    traffic = traffic_of(one.recording)
+    assert (traffic.loads, traffic.stops) == ({}, {"a": 4.0})
 
 
 def test_traffic_on_the_same_engine_costs_what_it_did() -> None:
