@@ -5,25 +5,45 @@ knows no aiohttp.
 """
 
 import argparse
+import contextlib
+import json
+import math
 import sys
 from pathlib import Path
+
+import attrs
 
 from swapcore_http.config import Config, ConfigError, load
 
 __all__ = ["main"]
 
-OK, FAILED, USAGE = 0, 1, 2
+OK, FAILED, INTERRUPTED = 0, 1, 130
+
+MOST_FILES = 65_536
+"""More open files are never asked for: upstreams inherit the limit, and some walk through all of it."""
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run `swapcore-http` with these arguments, by default the process's own.
 
     Returns:
-        The exit status: 0 if all went well, 1 if not, 2 for wrong usage.
+        The exit status: 0 if all went well, 1 if not, 130 if interrupted; wrong usage exits with 2.
     """
     options = _parser().parse_args(arguments)
+    try:
+        return _run(options)
+    except KeyboardInterrupt:
+        # Before the server minds its signals, or during another command.
+        return INTERRUPTED
+
+
+def _run(options: argparse.Namespace) -> int:
     if options.command == "check":
         return OK if _load(options.config) is not None else FAILED
+    if options.command == "replay":
+        return _replay(options)
+    if options.command == "explain":
+        return _explain(options)
     return _serve(options)
 
 
@@ -50,10 +70,42 @@ def _parser() -> argparse.ArgumentParser:
         help="where to listen (default: %(default)s; :PORT for all interfaces, port 0 for any free one)",
     )
 
+    serve.add_argument("--journal", type=Path, metavar="FILE", help="record every decision in this file")
+
+    replay = commands.add_parser(
+        "replay", help="decide again what a journal recorded, and compare", allow_abbrev=False
+    )
+    replay.add_argument(
+        "files", type=Path, nargs="+", metavar="FILE", help="the files of one recording, the oldest first"
+    )
+    replay.add_argument(
+        "--config",
+        "-config",
+        type=Path,
+        metavar="PATH",
+        help="instead, say what its traffic would have cost under this configuration",
+    )
+
     check = commands.add_parser("check", help="check a configuration and do nothing else", allow_abbrev=False)
     check.add_argument(
         "--config", "-config", type=Path, required=True, metavar="PATH", help="the configuration"
     )
+
+    explain = commands.add_parser(
+        "explain", help="say what a request would evict, and why", allow_abbrev=False
+    )
+    explain.add_argument("model", metavar="MODEL", help="what the request is for")
+    explain.add_argument(
+        "--config", "-config", type=Path, required=True, metavar="PATH", help="the configuration"
+    )
+    explain.add_argument(
+        "--running",
+        type=_names,
+        default=(),
+        metavar="MODEL,MODEL",
+        help="what is running (default: nothing)",
+    )
+    explain.add_argument("--json", action="store_true", help="print the answer as JSON")
     return parser
 
 
@@ -80,6 +132,10 @@ def _address(text: str) -> tuple[str, int]:
     return host, int(port)
 
 
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name for part in text.split(",") if (name := part.strip()))
+
+
 def _load(path: Path) -> Config | None:
     """Load a configuration and print what there is to say about it."""
     try:
@@ -90,6 +146,53 @@ def _load(path: Path) -> Config | None:
     for warning in loaded.warnings:
         print(warning, file=sys.stderr)
     return loaded.config
+
+
+def _explain(options: argparse.Namespace) -> int:
+    config = _load(options.config)
+    if config is None:
+        return FAILED
+
+    from swapcore_http.explain import UnknownNameError, explain
+
+    try:
+        answer = explain(config, options.model, options.running)
+    except UnknownNameError as error:
+        print(f"swapcore-http: {error}", file=sys.stderr)
+        return FAILED
+    if options.json:
+        # JSON has no number that is infinite.
+        data = attrs.asdict(answer) | {"cost": answer.cost if math.isfinite(answer.cost) else None}
+        print(json.dumps(data, indent=2, allow_nan=False))
+        return OK
+    leaving = ", ".join(answer.evict)
+    if math.isinf(answer.cost):
+        print(f"A request for {answer.target} would have to evict {leaving}, which cannot be done.")
+    elif leaving:
+        print(f"A request for {answer.target} evicts {leaving}, at a cost of {answer.cost:g}.")
+    else:
+        print(f"A request for {answer.target} evicts nothing.")
+    for reason in answer.reasons:
+        print(f"  {reason}")
+    allowed = f", by the set {answer.set}" if answer.set else ""
+    print(f"Then these may live together{allowed}: {', '.join(answer.target_set)}.")
+    return OK
+
+
+def _replay(options: argparse.Namespace) -> int:
+    from swapcore_http.replay import replay, try_traffic
+
+    if options.config is None:
+        verdict = replay(options.files)
+    else:
+        config = _load(options.config)
+        if config is None:
+            return FAILED
+        from swapcore_http.serve import make_engine
+
+        verdict = try_traffic(options.files, config, make_engine(config))
+    print(verdict.text, file=sys.stdout if verdict.ok else sys.stderr)
+    return OK if verdict.ok else FAILED
 
 
 def _serve(options: argparse.Namespace) -> int:
@@ -107,14 +210,18 @@ def _serve(options: argparse.Namespace) -> int:
     import anyio
 
     from swapcore_http.driver import EngineFailedError
+    from swapcore_http.journal import CannotRecordError
     from swapcore_http.logs import set_up_logging
     from swapcore_http.serve import Address, CannotListenError, serve
 
     set_up_logging(config.log_level)
+    _allow_many_connections()
     address = Address(*options.listen)
     try:
-        anyio.run(lambda: serve(config, address, greeting=greeting), backend="asyncio")
-    except CannotListenError as error:
+        anyio.run(
+            lambda: serve(config, address, greeting=greeting, journal=options.journal), backend="asyncio"
+        )
+    except (CannotListenError, CannotRecordError) as error:
         print(f"swapcore-http: {error}", file=sys.stderr)
         return FAILED
     except ExceptionGroup as group:
@@ -124,6 +231,18 @@ def _serve(options: argparse.Namespace) -> int:
         _report_failure(failures)
         return FAILED
     return OK
+
+
+def _allow_many_connections() -> None:
+    """Raise the limit of open files as far as the system lets everybody: each stream takes two of them."""
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+    if soft < wanted:
+        # The system may have limits that it does not tell; then the present one has to do.
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _report_failure(error: BaseException) -> None:

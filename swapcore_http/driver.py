@@ -166,13 +166,14 @@ class Lease:
 
     _driver: "Driver"
     _priority: int
+    _patience: float | None
     _answer: Forward | Reject | EngineFailedError | None = field(default=None, init=False)
     _answered: anyio.Event | None = field(default=None, init=False)
     _on_cut: list[Callable[[str], None]] = field(factory=list, init=False)
 
     async def __aenter__(self) -> Self:
         """Wait until the engine forwards or rejects this caller."""
-        self._driver._arrive(self, Arrived(self.ticket, self.model, self._priority))
+        self._driver._arrive(self, Arrived(self.ticket, self.model, self._priority, self._patience))
         if self._answer is None:
             self._answered = anyio.Event()
             try:
@@ -276,10 +277,10 @@ class Driver:
         self._tasks.cancel_scope.cancel()
         return await self._stack.__aexit__(kind, error, trace)
 
-    def lease(self, model: str, *, priority: int = 0) -> Lease:
-        """Make a lease of that model, to be entered with `async with`."""
+    def lease(self, model: str, *, priority: int = 0, patience: float | None = None) -> Lease:
+        """Make a lease of that model, to be entered with `async with`; see `Arrived` for the dials."""
         self._tickets += 1
-        return Lease(ticket=self._tickets, model=model, driver=self, priority=priority)
+        return Lease(ticket=self._tickets, model=model, driver=self, priority=priority, patience=patience)
 
     def url(self, run: int) -> str | None:
         """Return the base URL at which that run answers, if it ever became ready and is not over."""

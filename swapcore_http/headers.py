@@ -35,8 +35,8 @@ def for_upstream(headers: Headers, client: str | None) -> CIMultiDict[str]:
         headers: What the client sent. `Host` stays the client's.
         client: The client's address, appended to `X-Forwarded-For`.
     """
-    # The server has already told the client to continue.
-    passed = _without(headers, {"expect"})
+    # The server has already told the client to continue, and the dials are for itself.
+    passed = _without(headers, {"expect", "x-swap-priority", "x-swap-patience"})
     if client:
         hops = ", ".join([*passed.getall("X-Forwarded-For", []), client])
         passed["X-Forwarded-For"] = hops

@@ -68,8 +68,13 @@ def _log_event(event: Event) -> None:
         case BecameReady(model, run):
             logger.info("%s (run %d) is ready", model, run)
         case Lost(model, run, detail):
-            logger.warning("%s (run %d) has died: %s", model, run, detail)
+            logger.warning("%s (run %d) has died: %s", model, run, _indented(detail))
         case Exited(model, run, detail):
-            logger.info("%s (run %d) is over: %s", model, run, detail)
+            logger.info("%s (run %d) is over: %s", model, run, _indented(detail))
         case _:
             logger.debug("%s", event)
+
+
+def _indented(detail: str) -> str:
+    """Keep what an upstream wrote from passing for lines of ours."""
+    return detail.replace("\n", "\n    ")

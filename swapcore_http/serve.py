@@ -4,8 +4,9 @@ import errno
 import logging
 import signal
 import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
 
 import anyio
 from aiohttp import web
@@ -15,13 +16,20 @@ from swapcore import Engine, SwapcoreError, Urgency
 from swapcore_http.app import make_app, make_runner
 from swapcore_http.config import Config
 from swapcore_http.driver import Driver
+from swapcore_http.journal import recording
 from swapcore_http.launcher import process_launch
 from swapcore_http.logs import log_step
 from swapcore_http.ports import Ports
 
-__all__ = ["Address", "CannotListenError", "serve", "serving"]
+__all__ = ["Address", "CannotListenError", "make_engine", "serve", "serving"]
 
 logger = logging.getLogger(__name__)
+
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""What ends the server; a terminal that is closed is no reason to leave the upstreams behind."""
+
+BACKLOG = 1024
+"""Connections that the system may hold until they are accepted."""
 
 LAST_ANSWERS = 5.0
 """Seconds that answers which need no upstream may take once all upstreams are gone."""
@@ -68,40 +76,75 @@ def listen(address: Address) -> socket.socket:
         CannotListenError: it cannot be had.
     """
     try:
+        if not address.host and socket.has_dualstack_ipv6():
+            with _unless_taken():
+                # One socket that takes both kinds of address.
+                return socket.create_server(
+                    ("", address.port), family=socket.AF_INET6, backlog=BACKLOG, dualstack_ipv6=True
+                )
         found = socket.getaddrinfo(
-            address.host or None, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            address.host or "0.0.0.0",  # noqa: S104 - it was asked for.
+            address.port,
+            type=socket.SOCK_STREAM,
+            flags=socket.AI_PASSIVE,
         )
         family, _, _, _, where = found[0]
-        return socket.create_server(
-            (str(where[0]), int(where[1])), family=family, backlog=1024, dualstack_ipv6=False
-        )
+        return socket.create_server((str(where[0]), int(where[1])), family=family, backlog=BACKLOG)
+    except UnicodeError as error:
+        raise CannotListenError(f"cannot listen on {address}: {address.host!r} is no host name") from error
     except OSError as error:
         why = "something else listens there already" if error.errno == errno.EADDRINUSE else error.strerror
         raise CannotListenError(f"cannot listen on {address}: {why}") from error
 
 
+@contextmanager
+def _unless_taken() -> Iterator[None]:
+    """Go on with IPv4 where IPv6 is switched off, but not where the port is taken."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise
+
+
+def make_engine(config: Config) -> Engine:
+    """Make the engine that this configuration describes."""
+    return Engine(
+        config.catalog(),
+        config.planner(),
+        policy=config.policy(),
+        max_queue=config.max_queue,
+        shutdown_timeout=config.shutdown_timeout,
+    )
+
+
 @asynccontextmanager
-async def serving(config: Config, listener: socket.socket) -> AsyncIterator[Server]:
+async def serving(
+    config: Config, listener: socket.socket, *, journal: Path | None = None
+) -> AsyncIterator[Server]:
     """Serve these models on that socket; leaving ends everything at once, politely asked or not."""
-    engine = Engine(config.catalog(), shutdown_timeout=config.shutdown_timeout)
+    engine = make_engine(config)
     launch = process_launch(config.models.__getitem__, ports=Ports())
-    async with Driver(engine, launch, observe=log_step) as driver:
-        runner = make_runner(make_app(driver, config), shutdown_timeout=LAST_ANSWERS)
-        await runner.setup()
-        try:
-            site = web.SockSite(runner, listener)
-            await site.start()
-            driver.load(config.preload)
-            host, port = listener.getsockname()[:2]
-            local = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
-            yield Server(driver, f"http://{local}:{port}", site)
-        finally:
-            with anyio.CancelScope(shield=True):
-                await runner.cleanup()
+    with recording(journal, engine, also=log_step) as observe:
+        async with Driver(engine, launch, observe=observe) as driver:
+            runner = make_runner(make_app(driver, config), shutdown_timeout=LAST_ANSWERS)
+            await runner.setup()
+            try:
+                site = web.SockSite(runner, listener)
+                await site.start()
+                driver.load(config.preload)
+                host, port = listener.getsockname()[:2]
+                local = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(  # noqa: S104
+                    host, f"[{host}]" if ":" in host else host
+                )
+                yield Server(driver, f"http://{local}:{port}", site)
+            finally:
+                with anyio.CancelScope(shield=True):
+                    await runner.cleanup()
 
 
-async def serve(config: Config, address: Address, *, greeting: str = "") -> None:
-    """Serve until SIGINT or SIGTERM, then let what is being served finish, and return.
+async def serve(config: Config, address: Address, *, greeting: str = "", journal: Path | None = None) -> None:
+    """Serve until SIGINT, SIGTERM or SIGHUP, then let what is being served finish, and return.
 
     A second signal cuts it off, a third kills the upstreams.
 
@@ -109,17 +152,19 @@ async def serve(config: Config, address: Address, *, greeting: str = "") -> None
         config: The models to serve.
         address: Where to listen.
         greeting: Printed once requests are accepted, with `{base_url}` filled in.
+        journal: The file to record every decision in, if any.
 
     Raises:
         CannotListenError: the address cannot be had; nothing was started.
+        CannotRecordError: the journal cannot be made; nothing was started.
         ExceptionGroup: the engine failed (`EngineFailedError`); everything has been stopped.
     """
     with (
         listen(address) as listener,
         # Before requests are accepted: whoever has seen the server answer may signal it.
-        anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals,
+        anyio.open_signal_receiver(*ENDING) as signals,
     ):
-        async with serving(config, listener) as server:
+        async with serving(config, listener, journal=journal) as server:
             logger.info("listening on %s, %d models", server.base_url, len(config.models))
             if not _is_loopback(listener):
                 logger.info("other machines can reach this server; to prevent that: --listen 127.0.0.1:PORT")

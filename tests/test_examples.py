@@ -40,6 +40,23 @@ def test_the_driver_in_a_server_of_ones_own() -> None:
     ]
 
 
+def test_a_planner_of_ones_own_keeps_within_the_memory() -> None:
+    lines = run("examples/custom_planner.py").splitlines()
+    assert lines == [
+        "   0 s: load voice, 2 GB",
+        " 100 s: load chat, 6 GB",
+        " 200 s: load code, 8 GB",
+        " 300 s: unload voice to make room for large",
+        " 300 s: unload chat to make room for large",
+        " 301 s: load large, 16 GB",
+        " 400 s: unload code to make room for chat",
+        " 401 s: load chat, 6 GB",
+        " 500 s: load voice, 2 GB",
+    ]
+    source = (EXAMPLES / "custom_planner.py").read_text(encoding="utf-8")
+    assert len(source[source.index("@frozen") : source.index("if __name__")].split("\n")) < 30
+
+
 def test_the_harness_is_a_test_suite_that_passes() -> None:
     assert "2 passed" in run("-m", "pytest", "-q", "-p", "no:cacheprovider", "examples/harness.py")
 

@@ -12,6 +12,19 @@ the same rules hold. This package alone knows YAML.
 from swapcore_http.config.config import Config
 from swapcore_http.config.loading import Loaded, load, loads
 from swapcore_http.config.problems import ConfigError, Problem, Severity
+from swapcore_http.config.routing import CollationConfig, GroupConfig, MatrixConfig
 from swapcore_http.config.schema import ModelConfig
 
-__all__ = ["Config", "ConfigError", "Loaded", "ModelConfig", "Problem", "Severity", "load", "loads"]
+__all__ = [
+    "CollationConfig",
+    "Config",
+    "ConfigError",
+    "GroupConfig",
+    "Loaded",
+    "MatrixConfig",
+    "ModelConfig",
+    "Problem",
+    "Severity",
+    "load",
+    "loads",
+]

@@ -1,10 +1,19 @@
 """What does a sound configuration come to: who is who, and which limits hold?"""
 
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Literal, cast
+
 from attrs import field, frozen
 
 from swapcore.catalog import DEFAULT_CONCURRENCY_LIMIT, Catalog, Model
+from swapcore.collation import Policy
+from swapcore.planning import Planner
+from swapcore_http.config.names import Names
+from swapcore_http.config.planners import planner_of
 from swapcore_http.config.problems import ConfigError, Problem, Severity, dotted
-from swapcore_http.config.rules import Names, findings, numbering
+from swapcore_http.config.rules import findings, numbering
 from swapcore_http.config.schema import DEFAULT_UNLOAD_TIMEOUT, ModelConfig, Settings, by_id
 
 __all__ = ["Config"]
@@ -24,11 +33,15 @@ class Config(Settings):
     """
 
     _names: Names = field(init=False, eq=False, repr=False)
+    _revisions: Mapping[str, str] = field(init=False, eq=False, repr=False)
+    _priorities: Mapping[str, int] = field(init=False, eq=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         errors = [each for each in findings(self) if each.severity is Severity.ERROR]
         if errors:
             raise ConfigError(Problem(Severity.ERROR, dotted(each.path), each.message) for each in errors)
+        # Before the ports are counted: a port belongs to a run, and counts for nothing here.
+        object.__setattr__(self, "_revisions", {each.id: _revision(each) for each in self.models.values()})
         numbers = numbering(self.models, self.start_port)
         models = by_id(
             each.numbered(numbers[each.id]) if each.id in numbers else each for each in self.models.values()
@@ -38,10 +51,16 @@ class Config(Settings):
         object.__setattr__(self, "_names", names)
         ids = (names.resolve(name) for name in self.preload)
         object.__setattr__(self, "preload", tuple(dict.fromkeys(id_ for id_ in ids if id_ is not None)))
+        priorities = {names.resolve(name): priority for name, priority in self.priorities.items()}
+        object.__setattr__(self, "_priorities", priorities)
 
     def resolve(self, name: str) -> str | None:
         """Find the id of the model that callers mean by this id or alias; None if there is none."""
         return self._names.resolve(name)
+
+    def unknown(self, name: str) -> str:
+        """Say that no model is called so, and which one may be meant."""
+        return self._names.unknown(name)
 
     def ttl(self, model_id: str) -> int:
         """Say how many seconds a model stays up idle; 0 if it is for as long as nothing needs its room."""
@@ -52,9 +71,27 @@ class Config(Settings):
         """Say how many seconds a model may take to stop."""
         return self.models[model_id].unload_timeout or self.unload_timeout or DEFAULT_UNLOAD_TIMEOUT
 
+    def priority(self, model_id: str) -> int:
+        """Say which priority the callers of a model arrive with."""
+        return self._priorities.get(model_id, 0)
+
     def catalog(self) -> Catalog:
         """Describe the models to the engine."""
         return Catalog(self._model(model) for model in self.models.values())
+
+    def planner(self) -> Planner:
+        """Make what says to the engine which models must leave for another."""
+        return planner_of(self, self._names)
+
+    def policy(self) -> Policy:
+        """Set the engine's dials of collation."""
+        collation = self.collation
+        return Policy(
+            patience=self.patience,
+            load_factor=collation.load_factor,
+            quantum=collation.quantum,
+            choice=cast(Literal["oldest", "age", "work"], collation.choice),
+        )
 
     def _model(self, model: ModelConfig) -> Model:
         limit = model.concurrency_limit
@@ -65,4 +102,14 @@ class Config(Settings):
             start_timeout=self.health_check_timeout if own is None else own,
             ttl=self.ttl(model.id) or None,
             unload_timeout=self.stop_timeout(model.id),
+            patience=model.patience,
+            max_queue=model.max_queue,
+            pinned=model.pinned,
+            revision=self._revisions[model.id],
         )
+
+
+def _revision(model: ModelConfig) -> str:
+    """Make a text that is another one for whatever would be another process, or another way to end it."""
+    parts = [model.cmd, model.cmd_stop, model.env, model.proxy, model.check_endpoint]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]

@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterable, Mapping
 import attrs
 
 from swapcore_http.config.problems import Finding, Path, Severity, describe, nearest
-from swapcore_http.config.schema import ModelConfig, Settings, settings_of
+from swapcore_http.config.schema import ModelConfig, Settings
+from swapcore_http.config.setting import settings_of
 
-__all__ = ["Report", "pick"]
+__all__ = ["ROUTER_SETTINGS", "Report", "pick"]
 
 Report = Callable[[Finding], None]
 """Takes what is wrong with a key or its value."""
@@ -23,12 +24,9 @@ MOST_SUGGESTIONS = 50
 REFUSED: dict[type, dict[str, str]] = {
     Settings: {
         "apiKeys": "who may ask",
-        "groups": "which models may live together",
         "macros": "what is started",
-        "matrix": "which models may live together",
         "peers": "which models there are",
         "profiles": "which model a name means",
-        "routing": "which models may live together",
         "selectors": "which model a name means",
     },
     ModelConfig: {
@@ -58,8 +56,13 @@ UNUSED: dict[type, frozenset[str]] = {
 }
 """Keys of llama-swap's that have no effect here yet."""
 
-EXTRA: dict[type, frozenset[str]] = {Settings: frozenset({"models"}), ModelConfig: frozenset()}
-"""Keys that hold no setting but more mappings."""
+ROUTER_SETTINGS = "routing.router.settings."
+"""What stands before `groups` and `matrix` where they are not at the top level."""
+
+EXTRA: dict[type, frozenset[str]] = {
+    Settings: frozenset({ROUTER_SETTINGS + "groups", ROUTER_SETTINGS + "matrix"})
+}
+"""Keys that stand for a setting as well as its own does."""
 
 
 def pick(
@@ -70,17 +73,18 @@ def pick(
     What is null counts as not written.
     """
     found: dict[str, object] = {}
-    leaves = {setting.key for setting in settings_of(cls).values()} | EXTRA[cls]
+    leaves = {setting.key for setting in settings_of(cls).values()}.union(EXTRA.get(cls, ()))
 
     def descend(data: Mapping[str, object], section: tuple[str, ...]) -> None:
         prefix = "".join(f"{part}." for part in section)
         here = {key.removeprefix(prefix).split(".")[0] for key in leaves if key.startswith(prefix)}
-        refused = {} if section else REFUSED[cls]
-        unused = frozenset[str]() if section else UNUSED[cls]
+        refused = {} if section else REFUSED.get(cls, {})
+        unused = frozenset[str]() if section else UNUSED.get(cls, frozenset())
         unknown = 0
         for key, value in data.items():
             where = (*path, *section, key)
-            if prefix + key in leaves:
+            # What has a dot in it is one key, and no way into a mapping.
+            if "." not in key and prefix + key in leaves:
                 if value is not None:
                     found[prefix + key] = value
             elif key in here:
@@ -115,9 +119,8 @@ def _hint(key: str, cls: type, candidates: Iterable[str]) -> str:
 
 
 def _inside(leaves: Iterable[str], section: str) -> str:
-    return ", ".join(
-        sorted(key[len(section) + 1 :].split(".")[0] for key in leaves if key.startswith(section + "."))
-    )
+    inside = {key[len(section) + 1 :].split(".")[0] for key in leaves if key.startswith(section + ".")}
+    return ", ".join(sorted(inside))
 
 
 def _empty(value: object) -> bool:

@@ -3,7 +3,7 @@
 import os
 
 import attrs
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from swapcore_http.config import source
 from swapcore_http.config.config import Config
@@ -98,6 +98,8 @@ class Collector:
             path, at_key = path[:-1], True
         place = self.plain.places.get(path)
         span = None if place is None else place.key if at_key and place.key else place.value
+        if span is not None and finding.within is not None:
+            span = self._inside(span, *finding.within)
         self.add(finding.severity, dotted(finding.path), finding.message, span)
 
     def add(self, severity: Severity, path: str, message: str, span: Span | None) -> None:
@@ -109,6 +111,12 @@ class Collector:
             self._shown = _shown_lines(self.source, self.plain)
         shown = self._shown.get(span.line, "")
         self.problems.append(Problem(severity, path, message, self.file, span.line, span.column, shown))
+
+    def _inside(self, span: Span, text: str, position: int) -> Span:
+        """Find a character of the text that stands there; if it is not there word by word, its start."""
+        written = source.lines(self.source)[span.line - 1][span.column - 1 : span.end_column - 1]
+        start = written.find(text) if span.line == span.end_line else -1
+        return span if start < 0 else evolve(span, column=span.column + start + position)
 
     def sorted(self) -> tuple[Problem, ...]:
         """List the problems in the order in which they stand in the file."""

@@ -54,6 +54,9 @@ class Finding:
     about: tuple[Path, ...] = ()
     """Other values it is drawn from. If one of those is wrong by itself, this one may not be."""
 
+    within: tuple[str, int] | None = None
+    """The text that stands at `path`, and how many of its characters stand before the one to blame."""
+
 
 @frozen
 class Problem:

@@ -12,30 +12,18 @@ import attrs
 
 from swapcore_http.config import command
 from swapcore_http.config.macros import PID, PORT, leftovers
+from swapcore_http.config.names import Names
 from swapcore_http.config.problems import Finding, Path, Severity, describe, masked, nearest
-from swapcore_http.config.schema import DEFAULT_PROXY, NO_CHECK, ModelConfig, Settings, settings_of
+from swapcore_http.config.routing_rules import COLLATION, routing_findings
+from swapcore_http.config.schema import DEFAULT_PROXY, NO_CHECK, ModelConfig, Settings
+from swapcore_http.config.setting import settings_of
 
-__all__ = ["LOG_LEVELS", "Names", "findings", "numbering"]
+__all__ = ["LOG_LEVELS", "findings", "numbering"]
 
 LOG_LEVELS = ("debug", "info", "warn", "error")
 LAST_PORT = 65535
 BLANK = re.compile(r"[\s\x00-\x1f\x7f]")
 BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
-
-
-class Names:
-    """Which model does a name mean?"""
-
-    def __init__(self, models: Mapping[str, ModelConfig]) -> None:
-        self._ids = {alias: model.id for model in models.values() for alias in model.aliases}
-        self._ids |= {id_: id_ for id_ in models}
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._ids)
-
-    def resolve(self, name: str) -> str | None:
-        """Find the id of the model that is called so."""
-        return self._ids.get(name)
 
 
 def numbering(models: Mapping[str, ModelConfig], start_port: int) -> dict[str, int]:
@@ -55,6 +43,7 @@ def numbering(models: Mapping[str, ModelConfig], start_port: int) -> dict[str, i
 def findings(settings: Settings) -> Iterator[Finding]:
     """Find everything in the settings that makes no sense."""
     yield from _ranges(settings, ())
+    yield from _ranges(settings.collation, COLLATION)
     if settings.log_level not in LOG_LEVELS:
         meant = nearest(settings.log_level, LOG_LEVELS)
         hint = f" (did you mean {meant}?)" if meant else ""
@@ -78,18 +67,21 @@ def findings(settings: Settings) -> Iterator[Finding]:
         if names.resolve(name) is None:
             where = ("hooks", "on_startup", "preload", index)
             yield Finding(where, f"no model is called {describe(name)}; expected the name of a model")
+    yield from routing_findings(settings, names)
 
 
 def _ranges(record: attrs.AttrsInstance, path: Path) -> Iterator[Finding]:
     for name, setting in settings_of(type(record)).items():
         value = getattr(record, name)
-        if not isinstance(value, int):
+        if not isinstance(value, (int, float)):
             continue
         where = (*path, *setting.key.split("."))
-        if setting.minimum is not None and value < setting.minimum:
-            yield Finding(where, f"{value} is too small; expected {setting.expected}")
+        shown = f"{value:g}" if isinstance(value, float) else f"{value}"
+        # Written so that NaN fails as well.
+        if setting.minimum is not None and not value >= setting.minimum:
+            yield Finding(where, f"{shown} is too small; expected {setting.expected}")
         if setting.maximum is not None and value > setting.maximum:
-            yield Finding(where, f"{value} is too large; expected {setting.expected}")
+            yield Finding(where, f"{shown} is too large; expected {setting.expected}")
 
 
 def _macros(model: ModelConfig, path: Path) -> Iterator[Finding]:

@@ -6,13 +6,25 @@ truth value only where one is asked for.
 """
 
 import contextlib
+import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Self
 
 from swapcore_http.config.problems import describe
 
-__all__ = ["Number", "ReadingError", "Whole", "as_list", "as_text", "as_truth", "as_whole", "resolve"]
+__all__ = [
+    "Number",
+    "ReadingError",
+    "Whole",
+    "as_list",
+    "as_number",
+    "as_table",
+    "as_text",
+    "as_truth",
+    "as_whole",
+    "resolve",
+]
 
 NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 TRUTHS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
@@ -106,6 +118,24 @@ def as_whole(value: object, expected: str, *, secret: bool = False) -> int:
     return int(number)
 
 
+def as_number(value: object, expected: str, *, secret: bool = False) -> float:
+    """Read a number, with or without a fraction, that may be infinite.
+
+    Raises:
+        ReadingError: it is no number, or one too large to count with.
+    """
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, (int, float))
+        or (isinstance(value, float) and math.isnan(value))
+    ):
+        raise ReadingError(_wrong(value, "a number", expected, secret=secret))
+    try:
+        return float(value)
+    except OverflowError:
+        raise ReadingError(f"the number is too large; expected {expected}") from None
+
+
 def as_truth(value: object, expected: str, *, secret: bool = False) -> bool:
     """Read a truth value, also one written as yes or no, on or off.
 
@@ -146,6 +176,17 @@ def as_list(value: object, expected: str, *, secret: bool = False) -> Sequence[o
     """
     if not isinstance(value, list):
         raise ReadingError(_wrong(value, "a list", expected, secret=secret))
+    return value
+
+
+def as_table(value: object, expected: str, *, secret: bool = False) -> Mapping[str, object]:
+    """Read a mapping.
+
+    Raises:
+        ReadingError: it is anything else.
+    """
+    if not isinstance(value, dict):
+        raise ReadingError(_wrong(value, "a mapping", expected, secret=secret))
     return value
 
 

@@ -5,66 +5,26 @@ so tables of keys, documentation and schemas can be made from the classes.
 """
 
 from collections.abc import Iterable, Mapping
-from types import MappingProxyType
 from typing import Any
 
 import attrs
 from attrs import field, frozen
 
+from swapcore.catalog import DEFAULT_MAX_QUEUE
 from swapcore_http.config import command
 from swapcore_http.config.macros import MODEL_ID, PID, PORT
-from swapcore_http.config.problems import ConfigError, Problem, Severity, dotted
+from swapcore_http.config.routing import POLICY, CollationConfig, GroupConfig, MatrixConfig
+from swapcore_http.config.setting import keyed, settings_of, texts, whole_table, written
 
-__all__ = ["DEFAULT_PROXY", "NO_CHECK", "ModelConfig", "Setting", "Settings", "by_id", "settings_of"]
+__all__ = ["DEFAULT_PROXY", "NO_CHECK", "ModelConfig", "Settings", "by_id"]
 
 DEFAULT_PROXY = "http://localhost:${PORT}"
 DEFAULT_UNLOAD_TIMEOUT = 10
 NO_CHECK = "none"
 """The `check_endpoint` of a model that counts as ready as soon as it runs."""
 
-
-@frozen
-class Setting:
-    """How a field is written in YAML."""
-
-    key: str
-    """Its key; dots lead into nested mappings."""
-
-    expected: str
-    """What may stand there, as error messages say it."""
-
-    minimum: int | None = None
-    maximum: int | None = None
-    secret: bool = False
-    """Whether its values are never shown."""
-
-
-def written(
-    key: str,
-    expected: str,
-    *,
-    minimum: int | None = None,
-    maximum: int | None = None,
-    secret: bool = False,
-) -> dict[type, Setting]:
-    """Make the metadata of a field that stands in YAML under `key`."""
-    return {Setting: Setting(key, expected, minimum, maximum, secret)}
-
-
-def texts(value: Iterable[str]) -> tuple[str, ...]:
-    """Make a tuple of texts, but not of the letters of one.
-
-    Raises:
-        TypeError: it is a single text.
-    """
-    if isinstance(value, str):
-        raise TypeError(f"expected a list of texts, got the text {value!r}")
-    return tuple(value)
-
-
-def settings_of(cls: type[attrs.AttrsInstance]) -> dict[str, Setting]:
-    """Find the settings of a class by the names of their fields."""
-    return {each.name: each.metadata[Setting] for each in attrs.fields(cls) if Setting in each.metadata}
+WAITING = "how many callers may wait, 0 or more"
+PATIENCE = "seconds, 0 or more, or .inf"
 
 
 @frozen(kw_only=True)
@@ -73,7 +33,7 @@ class ModelConfig:
 
     `${MODEL_ID}` is replaced everywhere at once. `${PORT}` stays in the fields
     that a run needs, because a run may get another port than `port`.
-    All durations are whole seconds.
+    All durations are seconds.
     """
 
     id: str = field(kw_only=False)
@@ -127,6 +87,15 @@ class ModelConfig:
         default=0, metadata=written("concurrencyLimit", "a number, 0 for the default")
     )
     """How many callers it serves at once; 0 or less for the engine's default."""
+
+    max_queue: int = field(default=DEFAULT_MAX_QUEUE, metadata=written("maxQueue", WAITING, minimum=0))
+    """How many callers may wait for it; one more is refused."""
+
+    patience: float | None = field(default=None, metadata=written("patience", PATIENCE, minimum=0))
+    """How long its callers may wait before it goes first; None for the configuration's."""
+
+    pinned: bool = field(default=False, metadata=written("pinned", "true or false"))
+    """Whether it stays once it is up: nothing evicts it and its `ttl` does not count."""
 
     name: str = field(default="", metadata=written("name", "a text"))
     """What people call it."""
@@ -201,32 +170,26 @@ def by_id(models: Iterable[ModelConfig] | Mapping[str, ModelConfig]) -> Mapping[
     Raises:
         ConfigError: two models have the same id, or one is not under its own.
     """
-    pairs = list(models.items()) if isinstance(models, Mapping) else [(each.id, each) for each in models]
-    result: dict[str, ModelConfig] = {}
-    for name, model in pairs:
-        if name != model.id:
-            raise _error(name, f"holds the model {model.id!r}; expected the same id in both places")
-        if name in result:
-            raise _error(name, "two models have this id")
-        result[name] = model
-    return MappingProxyType(result)
+    return keyed(models, "models", "id", "model")
 
 
-def _error(model: str, message: str) -> ConfigError:
-    return ConfigError([Problem(Severity.ERROR, dotted(("models", model)), message)])
+def _by_name(groups: Iterable[GroupConfig] | Mapping[str, GroupConfig]) -> Mapping[str, GroupConfig]:
+    return keyed(groups, "groups", "name", "group")
 
 
 @frozen
 class Settings:
     """All that a configuration says, before anything is made of it.
 
-    All durations are whole seconds.
+    All durations are seconds.
 
     Raises:
-        ConfigError: two models have the same id.
+        ConfigError: two models have the same id, or two groups the same name.
     """
 
-    models: Mapping[str, ModelConfig] = field(factory=dict, converter=by_id)
+    models: Mapping[str, ModelConfig] = field(
+        factory=dict, converter=by_id, metadata=written("models", "models by their names")
+    )
     """The models by their ids, in definition order. A list of models will do."""
 
     health_check_timeout: int = field(
@@ -259,3 +222,50 @@ class Settings:
         default=(), converter=texts, metadata=written("hooks.on_startup.preload", "a list of models")
     )
     """The models to load at the start, in this order; aliases will do."""
+
+    patience: float = field(default=POLICY.patience, metadata=written("patience", PATIENCE, minimum=0))
+    """How long callers of models that do not say may wait before their model goes first."""
+
+    max_queue: int = field(default=100_000, metadata=written("maxQueue", WAITING, minimum=0))
+    """How many callers may wait in all; one more is refused."""
+
+    caller_headers: bool = field(default=False, metadata=written("callerHeaders", "true or false"))
+    """Whether callers may set their own priority and patience, in `X-Swap-Priority` and `X-Swap-Patience`."""
+
+    router: str = field(default="", metadata=written("routing.router.use", "group or matrix"))
+    """Which says what may live together: `group` or `matrix`; empty for the one that is there."""
+
+    groups: Mapping[str, GroupConfig] = field(
+        factory=dict,
+        converter=_by_name,
+        metadata=written("groups", "groups by their names"),
+    )
+    """The groups by their names. A list of groups will do."""
+
+    matrix: MatrixConfig | None = field(
+        default=None, metadata=written("matrix", "a mapping with sets, vars and evict_costs")
+    )
+    """The sets of models that may live together."""
+
+    scheduler: str = field(default="", metadata=written("routing.scheduler.use", "fifo"))
+    """Who decides who goes first. There is one such, `fifo`, which is meant if it is empty as well."""
+
+    priorities: Mapping[str, int] = field(
+        factory=dict,
+        converter=whole_table,
+        metadata=written("routing.scheduler.settings.fifo.priority", "whole numbers by models"),
+    )
+    """What the callers of a model arrive with, 0 for models not named; aliases will do. Higher goes first."""
+
+    collation: CollationConfig = field(
+        factory=CollationConfig,
+        metadata=written(
+            "routing.scheduler.settings.collation", "a mapping with loadFactor, quantum and choice"
+        ),
+    )
+    """The dials that say in which order models take turns."""
+
+    @property
+    def uses_matrix(self) -> bool:
+        """Whether the matrix says which models may live together, and not the groups."""
+        return self.router == "matrix" or (not self.router and self.matrix is not None)

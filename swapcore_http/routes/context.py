@@ -1,12 +1,15 @@
 """What do all routes share?"""
 
+import re
+from http import HTTPStatus
+
 from aiohttp import StreamReader, web
 from attrs import define
 
 from swapcore_http.config import Config
 from swapcore_http.driver import Driver, RefusedError
 from swapcore_http.forward import Sessions, forward
-from swapcore_http.responses import refusal_error
+from swapcore_http.responses import ApiError, refusal_error
 
 __all__ = ["CONTEXT", "Context", "serve"]
 
@@ -29,18 +32,57 @@ CONTEXT = web.AppKey("CONTEXT", Context)
 """Where an application keeps its `Context`."""
 
 
+PRIORITY, PATIENCE = "X-Swap-Priority", "X-Swap-Patience"
+"""The header fields in which callers may say how they want to be treated, if the configuration lets them."""
+
+MAX_PRIORITY = 1000
+"""What callers may make of their priority, upwards and downwards."""
+
+MAX_SHOWN = 50
+"""Characters of a wrong value that are repeated to the client."""
+
+WHOLE = re.compile(r"[-+]?[0-9]{1,9}")
+SECONDS = re.compile(r"inf|[0-9]{1,9}(?:\.[0-9]{1,9})?")
+
+
 async def serve(
     request: web.Request, model: str, *, target: str, body: bytes | StreamReader
 ) -> web.StreamResponse:
     """Lease that model and have it answer the request; see `forward`.
 
     Raises:
-        ApiError: the caller was refused, or the upstream did not answer.
+        ApiError: the caller was refused or asked for what nobody gets, or the
+            upstream did not answer.
     """
     context = request.app[CONTEXT]
     assert context.sessions is not None  # noqa: S101 - requests come while the application runs.
+    priority, patience = context.config.priority(model), None
+    if context.config.caller_headers:
+        priority, patience = _asked_priority(request, priority), _asked_patience(request)
     try:
-        async with context.driver.lease(model) as lease:
+        async with context.driver.lease(model, priority=priority, patience=patience) as lease:
             return await forward(request, lease, context.sessions, target=target, body=body)
     except RefusedError as refused:
         raise refusal_error(model, refused) from None
+
+
+def _asked_priority(request: web.Request, default: int) -> int:
+    text = request.headers.get(PRIORITY)
+    if text is None:
+        return default
+    if not WHOLE.fullmatch(text) or abs(int(text)) > MAX_PRIORITY:
+        raise _bad(PRIORITY, text, f"a whole number from -{MAX_PRIORITY} to {MAX_PRIORITY}")
+    return int(text)
+
+
+def _asked_patience(request: web.Request) -> float | None:
+    text = request.headers.get(PATIENCE)
+    if text is None:
+        return None
+    if not SECONDS.fullmatch(text):
+        raise _bad(PATIENCE, text, "seconds, 0 or more, or inf")
+    return float(text)
+
+
+def _bad(field: str, text: str, expected: str) -> ApiError:
+    return ApiError(HTTPStatus.BAD_REQUEST, f"{field} is {text[:MAX_SHOWN]!r}; expected {expected}")

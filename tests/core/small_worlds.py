@@ -141,11 +141,11 @@ COMPARED = {
     State: """tickets lines waiting runs plans wishes failures aborted shutdowns wake unsettled now
         catalog planner settings experience arrivals last_run position pairs one_way""",
     Run: """model number started_at deadline stage leases ready_at batch closed_for evict_for abandoned_at
-        idle_since stopped_at reason outdated""",
+        idle_since ended_at reason outdated""",
     Ticket: "model waiting run forwarded_at",
     Waiting: "ticket priority arrived_at order due",
     Line: "model arrivals _by_arrival _by_priority _dues",
-    Failures: "count until",
+    Failures: "count until detail",
 }
 """The fields that `World.picture` has been thought through for; a test sees when there are others."""
 
@@ -340,6 +340,7 @@ class World:
                 ago(run.deadline),
                 len(run.leases),
                 ago(run.ready_at, 30.0),
+                run.ended_at is not None and run.ended_at - run.ready_at >= 30.0,
                 sum(one.order <= run.batch for one in state.lines[model].everyone(now))
                 if model in state.lines
                 else 0,

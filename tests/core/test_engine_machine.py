@@ -68,7 +68,7 @@ class EngineMachine(RuleBasedStateMachine):
         policy=policies,
         pinned=st.sampled_from(["", "", "a", "bd"]),
     )
-    def begin(
+    def begin(  # noqa: PLR0917 - one argument for each thing drawn.
         self,
         planner: str,
         limit: int,

@@ -22,12 +22,13 @@ from aiohttp import web
 from attrs import define, field
 from yarl import URL
 
-from swapcore import Engine, Phase, Snapshot, Start, UpstreamView, Urgency
+from swapcore import Phase, Snapshot, Start, UpstreamView, Urgency
 from swapcore_http.app import make_app, make_runner
 from swapcore_http.config import Config, ModelConfig
 from swapcore_http.driver import Control, Driver, Launch
 from swapcore_http.launcher import process_launch
 from swapcore_http.ports import Ports
+from swapcore_http.serve import make_engine
 from tests.http import fake_upstream
 
 DEADLINE = 30.0
@@ -142,7 +143,7 @@ async def serving(*models: ModelConfig, launch: Launch | None = None, **fields: 
     config = Config(models=models, **fields)
     if launch is None:
         launch = process_launch(config.models.__getitem__, ports=Ports())
-    engine = Engine(config.catalog(), shutdown_timeout=config.shutdown_timeout)
+    engine = make_engine(config)
     observers: list[Callable[[object], None]] = []
 
     def observe(observation: object) -> None:

@@ -117,6 +117,28 @@ def test_another_failure_is_not_taken_for_the_engine_s(config: Path, monkeypatch
         cli.main(["serve", "--config", str(config)])
 
 
+def test_ctrl_c_before_the_server_is_up_is_no_traceback(
+    config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "load", interrupt)
+    assert cli.main(["serve", "--config", str(config)]) == 130
+
+
+def test_serving_raises_the_limit_of_open_files(config: Path) -> None:
+    code = (
+        "import resource; from swapcore_http import cli, serve\n"
+        "async def report(*_, **__): print(resource.getrlimit(resource.RLIMIT_NOFILE)[0])\n"
+        "hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (64, hard)); serve.serve = report\n"
+        f"cli.main(['serve', '--config', {str(config)!r}])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(done.stdout) > 64
+
+
 def test_the_version_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as raised:
         cli.main(["--version"])

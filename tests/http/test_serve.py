@@ -197,6 +197,26 @@ async def test_a_third_sigterm_kills_an_upstream_that_is_deaf(tmp_path: Path) ->
     assert "killing a (run 1)" in server.log
 
 
+async def test_a_closed_terminal_ends_it_like_sigterm(tmp_path: Path) -> None:
+    async with serving(tmp_path, a={}) as server:
+        async with server.chat("a", chunks=1) as answer:
+            await answer.read()
+        server.process.send_signal(signal.SIGHUP)
+        assert await server.ends() == 0
+
+
+async def test_it_listens_on_all_interfaces_when_asked(tmp_path: Path) -> None:
+    config = write(tmp_path, a={})
+    async with program("serve", "--config", str(config), "--listen", ":0") as server:
+        port = int((await server.until_said("listening on")).rpartition(":")[2].split(",")[0])
+        await server.until_said("other machines can reach this server")
+        for host in ("127.0.0.1", "[::1]"):
+            async with server.client.get(f"http://{host}:{port}/health") as answer:
+                assert answer.status == 200
+        server.signal()
+        assert await server.ends() == 0
+
+
 async def test_a_port_in_use_is_said_and_nothing_is_started(tmp_path: Path) -> None:
     config = write(tmp_path, top={"_hooks": {"on_startup": {"preload": ["a"]}}}, a={"print": "I was started"})
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -241,6 +261,7 @@ def refuses(base_url: str) -> bool:
     ("address", "message"),
     [
         (Address("no.such.host.invalid", 80), "cannot listen on no.such.host.invalid:80: "),
+        (Address("a..b", 1), "cannot listen on a..b:1: 'a..b' is no host name"),
         (Address("192.0.2.1", 8080), "cannot listen on 192.0.2.1:8080: Cannot assign requested address"),
     ],
 )

@@ -1,13 +1,24 @@
 """Tests of a configuration made in Python, and of what a configuration comes to."""
 
+import math
 import re
+from typing import Any
 
 import attrs
 import pytest
 
-from swapcore import Catalog, Model, SwapcoreError
-from swapcore_http.config import Config, ConfigError, ModelConfig, loads
-from swapcore_http.config.schema import Settings, settings_of
+from swapcore import Model, SwapcoreError
+from swapcore_http.config import (
+    CollationConfig,
+    Config,
+    ConfigError,
+    GroupConfig,
+    MatrixConfig,
+    ModelConfig,
+    loads,
+)
+from swapcore_http.config.schema import Settings
+from swapcore_http.config.setting import settings_of
 
 A = ModelConfig("a", cmd="serve --port ${PORT} '${MODEL_ID} x'", aliases=["b", "c"])
 
@@ -98,6 +109,9 @@ def test_effective_limits() -> None:
                 unload_timeout=4,
                 health_check_timeout=5,
                 concurrency_limit=6,
+                patience=7.5,
+                max_queue=8,
+                pinned=True,
             ),
             ModelConfig("never", cmd="${PORT}", ttl=0, concurrency_limit=-1),
         ],
@@ -107,13 +121,21 @@ def test_effective_limits() -> None:
     )
     assert [config.ttl(name) for name in config.models] == [30, 3, 0]
     assert [config.stop_timeout(name) for name in config.models] == [40, 4, 40]
-    assert config.catalog() == Catalog(
-        [
-            Model("plain", concurrency_limit=10, start_timeout=50, ttl=30, unload_timeout=40),
-            Model("own", concurrency_limit=6, start_timeout=5, ttl=3, unload_timeout=4),
-            Model("never", concurrency_limit=10, start_timeout=50, ttl=None, unload_timeout=40),
-        ]
-    )
+    models = [attrs.evolve(model, revision="") for model in config.catalog()]
+    assert models == [
+        Model("plain", concurrency_limit=10, start_timeout=50, ttl=30, unload_timeout=40),
+        Model(
+            "own",
+            concurrency_limit=6,
+            start_timeout=5,
+            ttl=3,
+            unload_timeout=4,
+            patience=7.5,
+            max_queue=8,
+            pinned=True,
+        ),
+        Model("never", concurrency_limit=10, start_timeout=50, ttl=None, unload_timeout=40),
+    ]
 
 
 def test_an_unload_timeout_of_nothing_is_the_default() -> None:
@@ -172,10 +194,79 @@ def test_a_text_is_not_a_list_of_letters() -> None:
         Config([A], preload="a")
 
 
-@pytest.mark.parametrize("cls", [Settings, ModelConfig])
+def revision(**changes: Any) -> str:
+    """Return the revision of a model with these settings, beside one that takes the first port."""
+    settings: dict[str, Any] = {
+        "cmd": "x ${PORT}",
+        "cmd_stop": "y ${PORT}",
+        "env": ["A=1"],
+        "proxy": "http://h:${PORT}",
+        "check_endpoint": "http://h:${PORT}/z",
+    }
+    model = ModelConfig("m", **{**settings, **changes})
+    config = Config([ModelConfig("a", cmd="${PORT}"), model])
+    return config.catalog().by_id["m"].revision
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"cmd": "x -v ${PORT}"},
+        {"cmd_stop": ""},
+        {"env": ["A=2"]},
+        {"env": []},
+        {"proxy": "http://g:${PORT}"},
+        {"check_endpoint": "none"},
+    ],
+)
+def test_what_makes_another_process_makes_another_revision(change: dict[str, Any]) -> None:
+    assert revision(**change) != revision()
+
+
+def test_what_makes_no_other_process_leaves_the_revision() -> None:
+    assert revision() == revision(ttl=5, patience=3, aliases=["n"], cmd="# a comment\nx ${PORT}")
+    alone = ModelConfig("m", cmd="x ${PORT}", check_endpoint="http://h:${PORT}/z")
+    beside = Config([ModelConfig("a", cmd="${PORT}"), alone])
+    assert beside.models["m"].port != Config([alone]).models["m"].port
+    assert beside.catalog().by_id["m"] == Config([alone]).catalog().by_id["m"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"patience": math.nan}, "patience: nan is too small; expected seconds, 0 or more, or .inf"),
+        (
+            {"collation": CollationConfig(quantum=math.nan)},
+            (
+                "routing.scheduler.settings.collation.quantum: nan is too small; "
+                "expected a number from 0 to 1000"
+            ),
+        ),
+        ({"groups": [GroupConfig("g"), GroupConfig("g")]}, "groups.g: two groups have this name"),
+        (
+            {"groups": {"h": GroupConfig("g")}},
+            "groups.h: holds the group 'g'; expected the same name in both places",
+        ),
+        (
+            {"groups": [GroupConfig("g")], "matrix": MatrixConfig({"s": "a"})},
+            (
+                "matrix: stands beside groups, and only one of the two can say which models live together; "
+                "expected one of them"
+            ),
+        ),
+        ({"router": "matrix"}, "routing.router.use: there is no matrix; expected one with sets"),
+    ],
+)
+def test_refused_settings(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Config([A], **settings)
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("cls", [Settings, ModelConfig, GroupConfig, MatrixConfig, CollationConfig])
 def test_every_setting_says_how_it_is_written(cls: type[attrs.AttrsInstance]) -> None:
     settings = settings_of(cls)
-    assert set(attrs.fields_dict(cls)) - set(settings) <= {"models", "id", "port"}
+    assert set(attrs.fields_dict(cls)) - set(settings) <= {"id", "name", "port"}
     keys = [setting.key for setting in settings.values()]
     assert len(keys) == len(set(keys))
     assert all(setting.expected for setting in settings.values())

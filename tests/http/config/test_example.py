@@ -2,8 +2,17 @@
 
 from pathlib import Path
 
-from swapcore_http.config import load
-from swapcore_http.config.schema import ModelConfig, Settings, settings_of
+from swapcore.planning import Groups, Matrix
+from swapcore_http.config import (
+    CollationConfig,
+    GroupConfig,
+    MatrixConfig,
+    ModelConfig,
+    load,
+    loads,
+)
+from swapcore_http.config.schema import Settings
+from swapcore_http.config.setting import settings_of
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "config.yaml"
 
@@ -21,6 +30,25 @@ def test_it_loads_without_a_warning() -> None:
 
 def test_it_shows_every_setting() -> None:
     text = EXAMPLE.read_text(encoding="utf-8")
-    for cls in (Settings, ModelConfig):
+    for cls in (Settings, ModelConfig, GroupConfig, MatrixConfig, CollationConfig):
         for setting in settings_of(cls).values():
             assert f"{setting.key.split('.')[-1]}:" in text
+
+
+def test_its_models_live_together_as_it_says() -> None:
+    planner = load(EXAMPLE).config.planner()
+    assert isinstance(planner, Groups)
+    assert planner.can_live_together(["embeddings", "vllm"])
+    assert not planner.can_live_together(["qwen2.5-7b", "vllm"])
+
+
+def test_its_matrix_works_once_it_is_no_comment() -> None:
+    lines = EXAMPLE.read_text(encoding="utf-8").split("\n")
+    start = lines.index("      # matrix:")
+    end = next(index for index in range(start, len(lines)) if "#" not in lines[index])
+    lines[start:end] = [line.replace("# ", "", 1) for line in lines[start:end]]
+    loaded = loads("\n".join(lines).replace("use: group", "use: matrix"))
+    assert [str(each).split(": ")[2] for each in loaded.warnings] == ["routing.router.settings.groups"]
+    planner = loaded.config.planner()
+    assert isinstance(planner, Matrix)
+    assert planner.can_live_together(["qwen2.5-coder-32b", "embeddings"])

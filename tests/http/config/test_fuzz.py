@@ -4,9 +4,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from swapcore import Engine
 from swapcore_http.config import ConfigError, Loaded, Severity, loads, source
 from swapcore_http.config.keys import REFUSED, UNUSED
-from swapcore_http.config.schema import ModelConfig, Settings, settings_of
+from swapcore_http.config.schema import ModelConfig, Settings
+from swapcore_http.config.setting import settings_of
 
 KEYS = [
     setting.key.split(".")[0] for cls in (Settings, ModelConfig) for setting in settings_of(cls).values()
@@ -44,9 +46,59 @@ MODELS = st.dictionaries(
     st.fixed_dictionaries({}, optional={key.key: TREES for key in settings_of(ModelConfig).values()}),
     max_size=3,
 )
-CONFIGS = st.fixed_dictionaries(
-    {"models": MODELS | TREES},
-    optional={key.key.split(".")[0]: TREES for key in settings_of(Settings).values()},
+NAMES = st.sampled_from(["a", "b", "c.d/e", "g", "x_y", "(default)", ""])
+EXPRESSIONS = st.lists(st.sampled_from([*"ab g&|()+é/", "x_y", " & ", " | ", "+g", "+b"]), max_size=8)
+GROUPS = st.dictionaries(
+    NAMES,
+    st.none()
+    | st.fixed_dictionaries({}, optional={"members": st.lists(NAMES, max_size=3) | TREES, "swap": TREES}),
+    max_size=3,
+)
+MATRIX = st.fixed_dictionaries(
+    {"sets": st.dictionaries(NAMES, EXPRESSIONS.map("".join) | NAMES | TREES, max_size=3)},
+    optional={
+        "vars": st.dictionaries(NAMES, NAMES, max_size=2) | TREES,
+        "evict_costs": st.dictionaries(NAMES, LEAVES, max_size=2) | TREES,
+    },
+)
+ROUTING = st.fixed_dictionaries(
+    {},
+    optional={
+        "router": st.fixed_dictionaries(
+            {},
+            optional={
+                "use": st.sampled_from(["group", "matrix", ""]) | LEAVES,
+                "settings": st.fixed_dictionaries({}, optional={"groups": GROUPS, "matrix": MATRIX}),
+            },
+        ),
+        "scheduler": TREES
+        | st.fixed_dictionaries(
+            {
+                "settings": st.fixed_dictionaries(
+                    {},
+                    optional={
+                        "fifo": st.fixed_dictionaries(
+                            {"priority": st.dictionaries(NAMES, st.integers() | LEAVES, max_size=2)}
+                        ),
+                        "collation": st.dictionaries(
+                            st.sampled_from(["quantum", "loadFactor", "choice"]), LEAVES, max_size=3
+                        ),
+                    },
+                )
+            }
+        ),
+    },
+)
+SOUND = st.fixed_dictionaries(
+    {
+        name: st.just({"cmd": "x ${PORT}", "aliases": [alias]})
+        for name, alias in [("a", "x_y"), ("c.d/e", "g")]
+    },
+    optional={"b": st.just({"cmd": "x ${PORT}"})},
+)
+TOP = {key.key.split(".")[0]: TREES for key in settings_of(Settings).values() if key.key != "models"}
+CONFIGS = st.fixed_dictionaries({"models": MODELS | TREES}, optional=TOP) | st.fixed_dictionaries(
+    {"models": SOUND}, optional={"groups": GROUPS, "matrix": MATRIX, "routing": ROUTING}
 )
 
 
@@ -63,9 +115,14 @@ def flow(tree: object) -> str:
 
 def outcome(text: str | bytes) -> Loaded | ConfigError:
     try:
-        return loads(text, "c")
+        loaded = loads(text, "c")
     except ConfigError as error:
         result = error
+    else:
+        # Whatever passes the rules is good enough for the core.
+        config = loaded.config
+        Engine(config.catalog(), config.planner(), policy=config.policy(), max_queue=config.max_queue)
+        return loaded
     errors = [problem for problem in result.problems if problem.severity is Severity.ERROR]
     assert errors
     assert all(problem.line >= 1 and problem.column >= 1 for problem in errors)

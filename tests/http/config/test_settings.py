@@ -1,11 +1,12 @@
 """Tests of each setting in YAML: what it may be, what it may not, and where that is said."""
 
+from math import inf
 from pathlib import Path
 
 import pytest
 from attrs import evolve
 
-from swapcore_http.config import Config, ConfigError, Loaded, ModelConfig, Severity, loads
+from swapcore_http.config import CollationConfig, Config, ConfigError, Loaded, ModelConfig, Severity, loads
 
 pytestmark = pytest.mark.usefixtures("parser")
 
@@ -47,6 +48,10 @@ VALID: list[tuple[str, ModelConfig]] = [
     (f"{CMD}, env: ['A=1=2', 'B=', 'P=${{PORT}}']", evolve(PLAIN, env=("A=1=2", "B=", "P=${PORT}"))),
     (f"{CMD}, useModelName: 1.10", evolve(PLAIN, use_model_name="1.10")),
     (f"{CMD}, concurrencyLimit: -3", evolve(PLAIN, concurrency_limit=-3)),
+    (f"{CMD}, maxQueue: 0, pinned: yes", evolve(PLAIN, max_queue=0, pinned=True)),
+    (f"{CMD}, patience: 2.5", evolve(PLAIN, patience=2.5)),
+    (f"{CMD}, patience: 0", evolve(PLAIN, patience=0.0)),
+    (f"{CMD}, patience: .inf", evolve(PLAIN, patience=inf)),
     (f"{CMD}, name: 5, description: 'on ${{PORT}}'", evolve(PLAIN, name="5", description="on 5800")),
     (f"{CMD}, unlisted: yes", evolve(PLAIN, unlisted=True)),
     (f"{CMD}, unlisted: off", PLAIN),
@@ -94,6 +99,15 @@ def test_defaults() -> None:
         shutdown_timeout=30,
         log_level="info",
         preload=(),
+        patience=60.0,
+        max_queue=100_000,
+        caller_headers=False,
+        router="",
+        groups={},
+        matrix=None,
+        scheduler="",
+        priorities={},
+        collation=CollationConfig(load_factor=2.0, quantum=1.0, choice="oldest"),
     )
 
 
@@ -107,6 +121,9 @@ def test_top_level() -> None:
         logLevel: " WARN "
         hooks: {on_startup: {preload: [" o ", a, "", ~, a]}}
         models: {a: {cmd: "x ${PORT}", aliases: [o]}}
+        patience: 1_0
+        maxQueue: 7
+        callerHeaders: on
         apiKeys: []
         groups: {}
         routing: {router: {settings: ~}}
@@ -124,6 +141,9 @@ def test_top_level() -> None:
             shutdown_timeout=0,
             log_level="warn",
             preload=("a",),
+            patience=10.0,
+            max_queue=7,
+            caller_headers=True,
         ),
         (),
     )
@@ -193,6 +213,24 @@ def test_wrong(text: str, line: int, column: int, message: str) -> None:
     assert [str(problem).split("\n")[0] for problem in caught.value.problems] == [
         f"c:{line}:{column}: {message}"
     ]
+
+
+THREE = f"models: {{a: {{{CMD}, aliases: [alias]}}, b: {{{CMD}}}, c: {{{CMD}}}}}\n"
+
+
+@pytest.mark.parametrize(("text", "line", "column", "message"), cases("wrong_routing"))
+def test_wrong_routing(text: str, line: int, column: int, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        loads(THREE + text, "c")
+    assert [str(problem).split("\n")[0] for problem in caught.value.problems] == [
+        f"c:{line + 1}:{column}: {message}"
+    ]
+
+
+@pytest.mark.parametrize(("text", "line", "column", "message"), cases("odd_routing"))
+def test_odd_routing(text: str, line: int, column: int, message: str) -> None:
+    loaded = loads(THREE + text, "c")
+    assert [str(each).split("\n")[0] for each in loaded.warnings] == [f"c:{line + 1}:{column}: {message}"]
 
 
 @pytest.mark.parametrize(("text", "line", "column", "message"), cases("odd_models"))
