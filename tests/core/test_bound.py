@@ -14,7 +14,7 @@ commands, and C is learned from them anew.
 
 import math
 import random
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 
 import pytest
@@ -120,7 +120,7 @@ class Facts:
         match step.event:
             case Arrived(ticket, model, patience=patience) as asked:
                 self.unanswered[ticket] = (asked, now)
-                waiting = {other.model: self.queue(other.model) for other, _ in self.unanswered.values()}
+                waiting = Counter(other.model for other, _ in self.unanswered.values())
                 cycle = sum(
                     self.learned.overhead(name) + self.rounds(name, callers) * self.learned.service(name)
                     for name, callers in waiting.items()
@@ -270,7 +270,7 @@ def assert_bounded(simulator: Simulator, models: Sequence[Model], policy: Policy
         judge.see(step.now, step.event, step.commands)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(traffic=streams(st.none()), **worlds)
 def test_nobody_waits_longer_than_the_bound(
     models: list[Model], fates: dict[str, list[Fate]], traffic: list[Stream], policy: Policy
@@ -278,7 +278,7 @@ def test_nobody_waits_longer_than_the_bound(
     assert_bounded(simulate(models, fates, traffic, policy), models, policy)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(traffic=streams(patiences), **worlds)
 def test_nor_does_who_has_a_patience_of_its_own(
     models: list[Model], fates: dict[str, list[Fate]], traffic: list[Stream], policy: Policy
@@ -310,7 +310,7 @@ def test_what_the_resident_owes_its_batch_belongs_to_the_bound() -> None:
 # What the bound rests on ------------------------------------------------------
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(traffic=streams(st.none()), **worlds)
 def test_callers_fall_due_when_the_definition_says(
     models: list[Model], fates: dict[str, list[Fate]], traffic: list[Stream], policy: Policy
