@@ -13,6 +13,7 @@ from pathlib import Path
 
 import attrs
 
+from swapcore import SwapcoreError
 from swapcore_http.config import Config, ConfigError, load
 
 __all__ = ["main"]
@@ -210,7 +211,6 @@ def _serve(options: argparse.Namespace) -> int:
     import anyio
 
     from swapcore_http.driver import EngineFailedError
-    from swapcore_http.journal import CannotRecordError
     from swapcore_http.logs import set_up_logging
     from swapcore_http.serve import Address, CannotListenError, serve
 
@@ -221,7 +221,14 @@ def _serve(options: argparse.Namespace) -> int:
         anyio.run(
             lambda: serve(config, address, greeting=greeting, journal=options.journal), backend="asyncio"
         )
-    except (CannotListenError, CannotRecordError) as error:
+    except CannotListenError as error:
+        print(f"swapcore-http: {error}", file=sys.stderr)
+        return FAILED
+    except SwapcoreError as error:
+        from swapcore_http.journal import CannotRecordError
+
+        if not isinstance(error, CannotRecordError):
+            raise
         print(f"swapcore-http: {error}", file=sys.stderr)
         return FAILED
     except ExceptionGroup as group:

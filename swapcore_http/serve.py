@@ -4,7 +4,7 @@ import errno
 import logging
 import signal
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
@@ -15,8 +15,7 @@ from attrs import define, frozen
 from swapcore import Engine, SwapcoreError, Urgency
 from swapcore_http.app import make_app, make_runner
 from swapcore_http.config import Config
-from swapcore_http.driver import Driver
-from swapcore_http.journal import recording
+from swapcore_http.driver import Driver, Observation
 from swapcore_http.launcher import process_launch
 from swapcore_http.logs import log_step
 from swapcore_http.ports import Ports
@@ -125,7 +124,7 @@ async def serving(
     """Serve these models on that socket; leaving ends everything at once, politely asked or not."""
     engine = make_engine(config)
     launch = process_launch(config.models.__getitem__, ports=Ports())
-    with recording(journal, engine, also=log_step) as observe:
+    with _observed(engine, journal) as observe:
         async with Driver(engine, launch, observe=observe) as driver:
             runner = make_runner(make_app(driver, config), shutdown_timeout=LAST_ANSWERS)
             await runner.setup()
@@ -141,6 +140,19 @@ async def serving(
             finally:
                 with anyio.CancelScope(shield=True):
                     await runner.cleanup()
+
+
+@contextmanager
+def _observed(engine: Engine, journal: Path | None) -> Iterator[Callable[[Observation], None]]:
+    """Yield what observes the driver: the log, and the journal if there is one."""
+    if journal is None:
+        yield log_step
+        return
+    # Most servers record nothing, and need not wait for what can.
+    from swapcore_http.journal import recording  # noqa: PLC0415
+
+    with recording(journal, engine, also=log_step) as observe:
+        yield observe
 
 
 async def serve(config: Config, address: Address, *, greeting: str = "", journal: Path | None = None) -> None:
