@@ -24,7 +24,7 @@ from swapcore_http.driver import Lease
 from swapcore_http.headers import for_client, for_upstream
 from swapcore_http.responses import ApiError
 
-__all__ = ["MAX_FIELD", "Sessions", "forward", "keep_fields", "open_sessions"]
+__all__ = ["MAX_FIELD", "Sessions", "abort", "forward", "keep_fields", "open_sessions"]
 
 logger = logging.getLogger(__name__)
 
@@ -143,19 +143,19 @@ async def forward(
         if response is None:
             raise ApiError(HTTPStatus.BAD_GATEWAY, str(lost)) from lost
         logger.warning("%s: an answer broke off: %s", lease.model, lost)
-        _abort(request)
+        abort(request)
     except ConnectionError:
         # Only writing to the client raises this: it has hung up, and nobody is left to be told.
-        _abort(request)
+        abort(request)
     except BaseException:
         if response is not None:
-            _abort(request)
+            abort(request)
         raise
     assert response is not None  # noqa: S101 - without a response there was an exception.
     return response
 
 
-def _abort(request: web.BaseRequest) -> None:
+def abort(request: web.BaseRequest) -> None:
     """Break off the client's connection so that it can see that the answer is not whole."""
     transport = request.transport
     if transport is None:

@@ -29,7 +29,7 @@ PATHS = (
 MAX_BODY = 512 * 1024 * 1024
 """Bytes that a body may have."""
 
-LARGE = 1024 * 1024
+LARGE = 64 * 1024
 """Bytes from which on a body is looked through in a thread: everybody else would wait for that."""
 
 SHOWN = 200

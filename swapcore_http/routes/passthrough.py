@@ -20,7 +20,7 @@ PREFIX = "/upstream/"
 
 def routes() -> list[web.RouteDef]:
     """Return these routes."""
-    return [web.route("*", PREFIX + "{rest:.*}", pass_through)]
+    return [web.route("*", PREFIX + "{rest:(?s:.*)}", pass_through)]
 
 
 async def pass_through(request: web.Request) -> web.StreamResponse:
@@ -49,7 +49,13 @@ def find_upstream(path: str, config: Config) -> tuple[str, str]:
     found: tuple[str, str] | None = None
     name = ""
     position = 0
+    longest = max(
+        (name.count("/") + 1 for one in config.models.values() for name in (one.id, *one.aliases)), default=0
+    )
     for segment in path.split("/"):
+        if segment and name.count("/") + 1 > longest:
+            # No name goes on that far, and a path can have thousands of segments.
+            break
         position += len(segment)
         if segment:
             name += ("/" if name else "") + unquote(segment)

@@ -1,5 +1,9 @@
 """Is the longest name found, and the rest of the path kept as it is?"""
 
+import asyncio
+import socket
+import struct
+
 import pytest
 
 from swapcore import Phase
@@ -92,3 +96,43 @@ async def test_it_takes_a_lease_and_swaps_like_any_request() -> None:
         await served.ask("GET", "/upstream/b/v1/models")
         assert served.view("a").phase is Phase.STOPPED
         assert served.view("b").phase is Phase.READY
+
+
+async def test_who_hangs_up_with_an_unread_body_is_not_waited_for() -> None:
+    """A body larger than any buffer stays in the connection while its request waits."""
+    async with serving(fake("a"), fake("b")) as served:
+        streaming = asyncio.create_task(served.chat("a", gate="go"))
+        await served.until_leased("a")
+        async with Wire.to(served) as wire:
+            head = b"POST /upstream/b/echo HTTP/1.1\r\nHost: test\r\nContent-Length: 8000000\r\n\r\n"
+            wire.writer.write(head + bytes(3_000_000))
+            await served.until_waiting("b")
+            # A plain close would wait behind the bytes that nobody reads.
+            sock = wire.writer.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            wire.hang_up()
+        await served.until_waiting("b", 0)
+        await served.open_gate("a", "go", 5)
+        assert (await streaming)[0] == 200
+        assert served.view("b").run is None
+        assert served.view("a").phase is Phase.READY, "nothing was started for nobody"
+
+
+async def test_a_newline_in_the_path_is_a_character_like_others() -> None:
+    async with serving(fake("a")) as served, Wire.to(served) as wire:
+        await wire.get("/upstream/a/x%0Ay")
+        _, fields = await wire.head()
+        assert (await wire.json(fields))["target"] == "/x%0Ay"
+
+
+def test_the_length_of_a_path_does_not_multiply_the_work() -> None:
+    looked_up: list[str] = []
+
+    class Counting(Config):
+        def resolve(self, name: str) -> str | None:
+            looked_up.append(name)
+            return super().resolve(name)
+
+    config = Counting(models=[unrun("org/a"), unrun("b")])
+    assert find_upstream("b" + "/b" * 30_000, config)[0] == "b"
+    assert len(looked_up) <= 3
