@@ -114,7 +114,7 @@ class Settling:
         if own is not None and own not in leaving:
             # Its older run has to be gone first, and nothing else may take that room meanwhile.
             leaving.append(own)
-        if self._refuse(target, leaving):
+        if self._is_held_up(target, leaving):
             return
         if any(other in plan.evict or self._takes(other, target) for other in earlier):
             if due:
@@ -184,26 +184,40 @@ class Settling:
             return True
         return target in self._plan(other, (*self._earlier(other), target)).evict
 
-    def _refuse(self, target: str, leaving: list[Run]) -> bool:
-        """Refuse those who wait if something that has to leave never will, and say whether that was so."""
-        stuck = [run for run in leaving if run.stage is Stage.STUCK]
-        pinned = [
+    def _is_held_up(self, target: str, leaving: list[Run]) -> bool:
+        """Whether something has to leave that will not; those who wait are refused if no other would do."""
+        state = self.state
+        firm = {
+            model: run
+            for model, run in state.runs.items()
+            if run.stage is Stage.STUCK or (run.model.pinned and run.coming and not run.outdated)
+        }
+        held = [
             run
             for run in leaving
-            if run.model.pinned and run.coming and run.model.id != target and not run.outdated
+            if run is firm.get(run.model.id) and (run.stage is Stage.STUCK or run.model.id != target)
         ]
+        if not held:
+            return False
+        known = sorted((model for model in firm if not firm[model].outdated), key=state.position.__getitem__)
+        never = state.planner(target, known, dict.fromkeys(known, math.inf)).evict
+        for_good = [run for run in held if run.model.id in never or run.model.id == target or run.outdated]
+        if not for_good:
+            # Another plan may do, once what is in its way is free to leave.
+            self.orders.drop_plan(target)
+            return True
+        stuck = [f"{run.model.id} (run {run.number})" for run in for_good if run.stage is Stage.STUCK]
         if stuck:
-            names = ", ".join(f"{run.model.id} (run {run.number})" for run in stuck)
-            detail = f"{target} needs the room of {names}, which was killed and is not gone"
+            detail = f"{target} needs the room of {', '.join(stuck)}, which was killed and is not gone"
             self.orders.reject_line(target, Refusal.STUCK, detail)
-        elif pinned:
-            names = ", ".join(run.model.id for run in pinned)
+        else:
+            names = ", ".join(run.model.id for run in for_good)
             detail = f"{target} does not fit beside {names}, which is pinned"
             self.orders.reject_line(target, Refusal.CANNOT_FIT, detail)
-        if (stuck or pinned) and target in self.state.wishes:
-            del self.state.wishes[target]
-            self.state.unsettled = True
-        return bool(stuck or pinned)
+        if target in state.wishes:
+            del state.wishes[target]
+            state.unsettled = True
+        return True
 
     def _is_free(self, run: Run, target: str, plan: Plan, *, due: bool) -> bool:
         """Whether the run can leave now; one in the way of a due target is closed when its time has come."""

@@ -17,6 +17,8 @@ from swapcore import (
     Policy,
     Released,
     Start,
+    Stop,
+    StopReason,
     one_at_a_time,
 )
 from tests.core.oracle import Judge
@@ -56,6 +58,11 @@ def ready(*models: Model | str, **limits: Any) -> Driven:
     assert driven.tell(BecameReady(first, 1), at=0.0) == (Forward(1, first, 1),)
     assert driven.tell(Released(1), at=0.0) == ()
     return driven
+
+
+def evict(model: str, run: int, target: str) -> Stop:
+    """Make the order to stop that run so that the target fits."""
+    return Stop(model, run, StopReason.EVICT, making_room_for=target)
 
 
 def together(*sets: str) -> Planner:

@@ -118,7 +118,19 @@ class Judge:
                 asked = next(one for one in self.waiting if one.ticket == ticket)
                 known = asked.model in self.catalog.by_id
                 assert (refusal is Refusal.UNKNOWN_MODEL) == (not known) or self.shutting_down
+                if refusal in {Refusal.STUCK, Refusal.CANNOT_FIT}:
+                    self.judge_hopeless(asked.model)
                 self.waiting.remove(asked)
+
+    def judge_hopeless(self, model: str) -> None:
+        """Only who could not come in even if all that may leave did may be refused for want of room."""
+        pinned = {one.id for one in self.catalog if one.pinned}
+        resident = [run for run in self.runs.values() if run.forced or run.model in pinned]
+        names = [run.model for run in resident]
+        plan = self.planner(model, names, dict.fromkeys(names, math.inf))
+        # What is not of this catalog has to leave in any case.
+        hopeless = model in names or plan.evict or any(run.outdated for run in resident)
+        assert hopeless, f"{model} was refused, but could come in beside {names}"
 
     def judge_start(self, model: str, number: int) -> None:
         assert number > self.last_run, "runs are numbered upwards"

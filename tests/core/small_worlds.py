@@ -106,7 +106,8 @@ class _KnownTimes(Experience):
 # Copying ---------------------------------------------------------------------
 
 _COPIED = {
-    cls: tuple(one.name for one in fields(cls)) for cls in (State, Ticket, Run, Line, Waiting, Failures)
+    cls: tuple(one.name for one in fields(cls))
+    for cls in (State, Ticket, Run, Line, Waiting, Failures, Judge, RunRecord)
 }
 _CONTAINERS = frozenset({dict, OrderedDict, list, set})
 _CACHES = frozenset({"position", "pairs", "one_way"})
@@ -180,26 +181,7 @@ class World:
     def fork(self) -> "World":
         engine = Engine.__new__(Engine)
         engine._state = _fork(self.state, {})
-        old = self.judge
-        judge = Judge.__new__(Judge)
-        judge.catalog, judge.planner = old.catalog, old.planner
-        judge.runs = {
-            number: RunRecord(
-                run.model,
-                run.ready,
-                run.lost,
-                run.stopped,
-                run.forced,
-                run.served,
-                set(run.batch),
-                list(run.leases),
-            )
-            for number, run in old.runs.items()
-        }
-        judge.waiting = list(old.waiting)
-        judge.open_tickets, judge.answered = set(old.open_tickets), set(old.answered)
-        judge.last_run, judge.now = old.last_run, old.now
-        judge.shutting_down, judge.aborted = old.shutting_down, set(old.aborted)
+        judge: Judge = _fork(self.judge, {})
         return World(self.scope, engine, judge, dict(self.left), Counter(self.starts), self.said_ready)
 
     def tell(self, event: Event, after: float) -> tuple[Command, ...]:
