@@ -5,6 +5,7 @@ them. An answer that breaks off is never passed on as if it had ended: before
 its first byte the client is told with a 502, after it the connection is reset.
 """
 
+import base64
 import logging
 import socket
 import struct
@@ -24,7 +25,7 @@ from swapcore_http.driver import Lease
 from swapcore_http.headers import for_client, for_upstream
 from swapcore_http.responses import ApiError
 
-__all__ = ["MAX_FIELD", "Sessions", "abort", "forward", "keep_fields", "open_sessions"]
+__all__ = ["MAX_FIELD", "Sessions", "forward", "keep_fields", "open_sessions"]
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +40,9 @@ LOSS_SHOWS_WITHIN = 0.05
 
 MAX_FIELD = 64 * 1024
 """Bytes that one header field, or the request line, may have."""
+
+MAX_SHOWN = 200
+"""Characters of what an upstream has said that are repeated to the client."""
 
 PIECE = 256 * 1024
 """Bytes of a large body that are written at a time."""
@@ -83,7 +87,7 @@ class Outgoing:
     method: str
     url: URL
     headers: CIMultiDict[str]
-    body: bytes | aiohttp.StreamReader
+    body: bytes | AsyncIterator[bytes]
 
 
 class ForwardedResponse(web.StreamResponse):
@@ -109,7 +113,7 @@ async def keep_fields(_: web.Request, response: web.StreamResponse) -> None:
 
 
 async def forward(
-    request: web.Request, lease: Lease, sessions: Sessions, *, target: str, body: bytes | aiohttp.StreamReader
+    request: web.Request, lease: Lease, sessions: Sessions, *, target: str, body: bytes | AsyncIterator[bytes]
 ) -> web.StreamResponse:
     """Send a request to the run that is leased for it, and its answer to the client.
 
@@ -118,7 +122,7 @@ async def forward(
         lease: An entered lease. If it is cut, so is the answer.
         sessions: See `open_sessions`.
         target: Path and query to ask for, encoded, below the run's base URL.
-        body: The request's body, or its stream, to be passed on as it comes.
+        body: The request's body, or its pieces, to be passed on as they come.
 
     Raises:
         ApiError: the upstream did not answer.
@@ -127,13 +131,18 @@ async def forward(
     if isinstance(body, bytes) and body:
         # It came in chunks, or its model was renamed: either way this is its length now.
         headers["Content-Length"] = str(len(body))
-    url = URL(lease.url.rstrip("/") + target, encoded=True)
+    url = _without_user(URL(lease.url.rstrip("/") + target, encoded=True), headers)
     outgoing = Outgoing(request.method, url, headers, body)
     response: ForwardedResponse | None = None
     try:
         with _unless_cut(lease):
             upstream = await _ask(outgoing, lease, sessions)
             try:
+                if upstream.status == HTTPStatus.SWITCHING_PROTOCOLS:
+                    # Passed on, both sides would wait for bytes that nobody carries.
+                    protocol = upstream.headers.get("Upgrade", "another protocol")[:MAX_SHOWN]
+                    message = f"the upstream of {lease.model} switched to {protocol}: that cannot pass"
+                    raise ApiError(HTTPStatus.BAD_GATEWAY, message)
                 response = _response_to(request, upstream)
                 await _pour(request, upstream, response)
             finally:
@@ -143,19 +152,19 @@ async def forward(
         if response is None:
             raise ApiError(HTTPStatus.BAD_GATEWAY, str(lost)) from lost
         logger.warning("%s: an answer broke off: %s", lease.model, lost)
-        abort(request)
+        _abort(request)
     except ConnectionError:
         # Only writing to the client raises this: it has hung up, and nobody is left to be told.
-        abort(request)
+        _abort(request)
     except BaseException:
         if response is not None:
-            abort(request)
+            _abort(request)
         raise
     assert response is not None  # noqa: S101 - without a response there was an exception.
     return response
 
 
-def abort(request: web.BaseRequest) -> None:
+def _abort(request: web.BaseRequest) -> None:
     """Break off the client's connection so that it can see that the answer is not whole."""
     transport = request.transport
     if transport is None:
@@ -179,6 +188,15 @@ def _unless_cut(lease: Lease) -> Iterator[None]:
 # The request --------------------------------------------------------------------
 
 
+def _without_user(url: URL, headers: CIMultiDict[str]) -> URL:
+    """Take user and password out of the URL; they are sent unless the client has credentials of its own."""
+    if url.raw_user is None and url.raw_password is None:
+        return url
+    credentials = base64.b64encode(f"{url.user or ''}:{url.password or ''}".encode()).decode()
+    headers.setdefault("Authorization", f"Basic {credentials}")
+    return url.with_user(None)
+
+
 async def _ask(outgoing: Outgoing, lease: Lease, sessions: Sessions) -> aiohttp.ClientResponse:
     """Send the request, a second time if an old connection dropped it, and wait for the answer's head."""
     whole = isinstance(outgoing.body, bytes)
@@ -194,7 +212,15 @@ async def _ask(outgoing: Outgoing, lease: Lease, sessions: Sessions) -> aiohttp.
     except aiohttp.ClientError as error:
         # If the upstream has died, the cut that ends this wait says why.
         await anyio.sleep(LOSS_SHOWS_WITHIN)
-        raise UpstreamLostError(f"the upstream of {lease.model} did not answer: {error}") from error
+        raise UpstreamLostError(f"the upstream of {lease.model} did not answer: {_why(error)}") from error
+
+
+def _why(error: aiohttp.ClientError) -> str:
+    """Say in one line what went wrong, without the garbage that the upstream has sent."""
+    if not isinstance(error, aiohttp.ClientResponseError):
+        return str(error)
+    line, _, _ = error.message.partition("\n")
+    return line.rstrip(":")[:MAX_SHOWN]
 
 
 async def _send(

@@ -1,16 +1,15 @@
 """What do all routes share?"""
 
 import re
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator
 from http import HTTPStatus
 
-from aiohttp import StreamReader, web
+from aiohttp import web
 from attrs import define
 
 from swapcore_http.config import Config
 from swapcore_http.driver import Driver, RefusedError
-from swapcore_http.forward import Sessions, abort, forward
-from swapcore_http.hangup import cancelled_by_hang_up
+from swapcore_http.forward import Sessions, forward
 from swapcore_http.responses import ApiError, refusal_error
 
 __all__ = ["CONTEXT", "Context", "serve"]
@@ -48,7 +47,7 @@ SECONDS = re.compile(r"inf|[0-9]{1,9}(?:\.[0-9]{1,9})?")
 
 
 async def serve(
-    request: web.Request, model: str, *, target: str, body: bytes | StreamReader
+    request: web.Request, model: str, *, target: str, body: bytes | AsyncIterator[bytes]
 ) -> web.StreamResponse:
     """Lease that model and have it answer the request; see `forward`.
 
@@ -62,17 +61,7 @@ async def serve(
     if context.config.caller_headers:
         priority, patience = _asked_priority(request, priority), _asked_patience(request)
     try:
-        async with AsyncExitStack() as stack:
-            lease = context.driver.lease(model, priority=priority, patience=patience)
-            if isinstance(body, bytes):
-                await stack.enter_async_context(lease)
-            else:
-                with cancelled_by_hang_up(request):
-                    await stack.enter_async_context(lease)
-                if not lease.run:
-                    # The wait was cancelled: nobody is left to read this.
-                    abort(request)
-                    return web.Response(status=HTTPStatus.BAD_REQUEST)
+        async with context.driver.lease(model, priority=priority, patience=patience) as lease:
             return await forward(request, lease, context.sessions, target=target, body=body)
     except RefusedError as refused:
         raise refusal_error(model, refused) from None

@@ -90,6 +90,14 @@ async def _find(request: web.Request, body: bytes) -> Named:
     try:
         return find() if len(body) < LARGE else await anyio.to_thread.run_sync(find)
     except NoModelError as error:
-        raise ApiError(HTTPStatus.NOT_FOUND, str(error)) from None
+        raise ApiError(HTTPStatus.NOT_FOUND, f"{error}{_packed(request)}") from None
     except UnreadableError as error:
-        raise ApiError(HTTPStatus.BAD_REQUEST, str(error)) from None
+        raise ApiError(HTTPStatus.BAD_REQUEST, f"{error}{_packed(request)}") from None
+
+
+def _packed(request: web.Request) -> str:
+    """Say so if the body was sent packed: that is why nothing is found in it."""
+    encoding = request.headers.get("Content-Encoding", "").strip()
+    if encoding.lower() in {"", "identity"}:
+        return ""
+    return f"; its Content-Encoding is {encoding[:SHOWN]!r}, and only unpacked bodies can be looked into"

@@ -1,5 +1,7 @@
 """How does an operator see what runs, and end it?"""
 
+import asyncio
+from collections.abc import Collection
 from http import HTTPStatus
 from urllib.parse import urlsplit
 
@@ -10,6 +12,9 @@ from swapcore_http.responses import ApiError
 from swapcore_http.routes.context import CONTEXT
 
 __all__ = ["routes"]
+
+LOOK_EVERY = 0.25
+"""Seconds between two looks whether what is waited for can still come."""
 
 
 def routes() -> list[web.RouteDef]:
@@ -49,21 +54,40 @@ async def running(request: web.Request) -> web.Response:
 
 
 async def unload_all(request: web.Request) -> web.Response:
-    """Unload every model, and answer when all are gone."""
-    context = request.app[CONTEXT]
-    await context.driver.unload(context.config.models, _urgency(request))
+    """Unload every model, and answer when all are gone, or no more of them will go."""
+    await _unload(request, request.app[CONTEXT].config.models)
     return web.Response(text="OK") if request.path == "/unload" else web.json_response({"msg": "ok"})
 
 
 async def unload_one(request: web.Request) -> web.Response:
-    """Unload the model of that name, and answer when it is gone."""
-    context = request.app[CONTEXT]
+    """Unload the model of that name, and answer when it is gone, or will not go."""
     name = request.match_info["model"]
-    model = context.config.resolve(name)
+    model = request.app[CONTEXT].config.resolve(name)
     if model is None:
         raise ApiError(HTTPStatus.NOT_FOUND, f"model not found: {name[:200]!r}")
-    await context.driver.unload([model], _urgency(request))
+    await _unload(request, [model])
     return web.Response(text="OK")
+
+
+async def _unload(request: web.Request, models: Collection[str]) -> None:
+    """Unload these models, and wait until their runs are over.
+
+    Raises:
+        ApiError: all runs that are left are stuck.
+    """
+    driver = request.app[CONTEXT].driver
+    runs = {view.run for view in driver.snapshot().upstreams if view.model in models and view.run is not None}
+    unloading = asyncio.ensure_future(driver.unload(models, _urgency(request)))
+    try:
+        while not (await asyncio.wait([unloading], timeout=LOOK_EVERY))[0]:
+            left = [view for view in driver.snapshot().upstreams if view.run in runs]
+            if left and all(view.stuck for view in left):
+                names = ", ".join(f"{view.model} (run {view.run})" for view in left)
+                message = f"killed, and not gone: {names}; what they hold is not free"
+                raise ApiError(HTTPStatus.SERVICE_UNAVAILABLE, message)
+        await unloading
+    finally:
+        unloading.cancel()
 
 
 def _urgency(request: web.Request) -> Urgency:

@@ -10,6 +10,7 @@ from urllib.parse import unquote
 from aiohttp import web
 
 from swapcore_http.config import Config
+from swapcore_http.hangup import reading_ahead
 from swapcore_http.responses import ApiError
 from swapcore_http.routes.context import CONTEXT, serve
 
@@ -33,9 +34,11 @@ async def pass_through(request: web.Request) -> web.StreamResponse:
         safe = request.method in {"GET", "HEAD"}
         status = HTTPStatus.MOVED_PERMANENTLY if safe else HTTPStatus.PERMANENT_REDIRECT
         return web.Response(status=status, headers={"Location": f"{path}/{query}"})
-    # A body that is not there is whole; any other is passed on as it comes.
-    body = request.content if request.body_exists else b""
-    return await serve(request, model, target=rest + query, body=body)
+    target = rest + query
+    if not request.body_exists:
+        return await serve(request, model, target=target, body=b"")
+    async with reading_ahead(request) as body:
+        return await serve(request, model, target=target, body=body)
 
 
 def find_upstream(path: str, config: Config) -> tuple[str, str]:

@@ -78,6 +78,8 @@ class Scope:
     """How many callers leave while they wait."""
     late_ticks: int = 0
     """How often the timer is fifteen seconds late."""
+    immortal: str = ""
+    """Models whose runs never end in calm, though they were asked to, forced, and count as stuck."""
     max_queue: int = 100
 
 
@@ -269,8 +271,9 @@ class World:
         """Give the next event of a world without faults, or nothing if it is at rest."""
         for number, run in self.judge.runs.items():
             if run.stopped or run.lost:
-                return Exited(run.model, number, "gone"), 0.0
-            if not run.ready:
+                if run.model not in self.scope.immortal:
+                    return Exited(run.model, number, "gone"), 0.0
+            elif not run.ready:
                 return BecameReady(run.model, number), 0.0
         answered = self.answered()
         if answered:

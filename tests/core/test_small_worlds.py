@@ -45,6 +45,9 @@ SUITE = {
     "pairs": (evolve(PAIRS, cancels=1), 10_000),
     "pairs, unload": (evolve(PAIRS, asks=TWO, unloads=1), 1_500),
     "two of three": (evolve(TWO_OF_THREE, cancels=1), 10_000),
+    "one slot, a never dies": (evolve(SINGLE, asks=TWO, unloads=1, immortal="a"), 700),
+    "pairs, a never dies": (evolve(PAIRS, immortal="a"), 3_500),
+    "two of three, b never dies": (evolve(TWO_OF_THREE, immortal="b"), 5_000),
     "time to live and a pin": (evolve(MORTAL, faults=1, cancels=1), 5_000),
 }
 LARGE = {

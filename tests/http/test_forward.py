@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import json
 import socket
+from base64 import b64encode
 from collections.abc import Awaitable, Callable
 
 import anyio
@@ -94,6 +95,36 @@ async def test_request_passes_byte_for_byte() -> None:
         b"Content-Length: %d" % len(body),
         b"X-Forwarded-For: 127.0.0.1",
     ]
+
+
+@pytest.mark.parametrize(
+    ("user", "fields", "expected"),
+    [
+        ("us%40er:p%C3%A4ss@", [], b"Authorization: Basic " + b64encode("us@er:päss".encode())),
+        (":key@", [], b"Authorization: Basic " + b64encode(b":key")),
+        ("user@", [], b"Authorization: Basic " + b64encode(b"user:")),
+        ("user:pass@", ["authorization: Bearer x"], b"Authorization: Bearer x"),
+        ("", [], None),
+    ],
+)
+async def test_user_in_the_url_of_the_upstream(user: str, fields: list[str], expected: bytes | None) -> None:
+    seen = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        seen.append(await read_request(reader))
+        writer.write(b"HTTP/1.1 204 OK\r\n\r\n")
+
+    async with (
+        scripted(answer) as url,
+        serving(unrun("a"), launch=answering_at(url.replace("//", f"//{user}"))) as served,
+        Wire.to(served) as wire,
+    ):
+        await wire.get("/upstream/a/x%2Fy?z=%20", *fields)
+        line, _ = await wire.head()
+    assert line == "HTTP/1.1 204 OK"
+    lines = seen[0].split(b"\r\n")
+    assert lines[0] == b"GET /x%2Fy?z=%20 HTTP/1.1"
+    assert next((line for line in lines if line.lower().startswith(b"authorization")), None) == expected
 
 
 async def test_packed_body_stays_packed() -> None:

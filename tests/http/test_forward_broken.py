@@ -104,8 +104,15 @@ async def test_upstream_that_dies_before_its_answer() -> None:
         assert (await served.chat("a"))[0] == 200
 
 
-@pytest.mark.parametrize("answer", [b"HTTP/1.1 200 OK\r\nContent-Le", b"SSH-2.0-OpenSSH_9\r\n\r\n"])
-async def test_half_a_head_is_no_answer(answer: bytes) -> None:
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Le", "the connection was closed before the answer began"),
+        (b"SSH-2.0-OpenSSH_9\r\n\r\n", "Bad status line"),
+        (b"HTTP/1.1 200 OK\r\nBad\0: secret\r\n\r\n", "Invalid header token"),
+    ],
+)
+async def test_half_a_head_is_no_answer(answer: bytes, why: str) -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_request(reader)
         writer.write(answer)
@@ -116,7 +123,19 @@ async def test_half_a_head_is_no_answer(answer: bytes) -> None:
     ):
         status, _, body = await served.ask("POST", CHAT, {"model": "a"})
     assert status == 502
-    assert "did not answer" in body["error"]["message"]
+    assert body["error"]["message"] == f"the upstream of a did not answer: {why}"
+
+
+async def test_upstream_that_switches_protocols_is_no_answer() -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        writer.write(b"HTTP/1.1 101 Switching\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
+        await reader.read()
+
+    async with scripted(serve) as url, serving(unrun("a"), launch=answering_at(url)) as served:
+        status, _, body = await served.ask("GET", "/upstream/a/ws")
+    assert status == 502
+    assert body["error"]["message"] == "the upstream of a switched to websocket: that cannot pass"
 
 
 async def test_upstream_that_cannot_be_reached() -> None:

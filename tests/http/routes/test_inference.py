@@ -1,5 +1,6 @@
 """Do requests reach the model they name, as they came?"""
 
+import gzip
 import hashlib
 import json
 
@@ -58,13 +59,29 @@ async def test_large_body_is_looked_through_in_a_thread(monkeypatch: pytest.Monk
         return await run_sync(work)  # type: ignore[arg-type]
 
     monkeypatch.setattr(anyio.to_thread, "run_sync", note)
-    body = json.dumps({"pad": "x" * 5_000_000, "model": "a"}).encode()
+    # Many short members take the longest.
+    body = b'{"model":"a"' + b',"":0' * 15_000 + b"}"
     async with serving(fake("a")) as served:
         assert (await served.ask("POST", ECHO, {"model": "a"}))[0] == 200
         assert not threads
         _, _, answer = await served.ask("POST", ECHO, body, headers=JSON)
     assert len(threads) == 1
     assert answer["body_sha256"] == hashlib.sha256(body).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("kind", "status"), [("application/json", 400), ("multipart/form-data; boundary=x", 404)]
+)
+async def test_packed_body_is_said_to_be_packed(kind: str, status: int) -> None:
+    async with serving(fake("a")) as served:
+        for encoding in ("gzip", "Zstd"):
+            fields = {"Content-Type": kind, "Content-Encoding": encoding}
+            got, _, answer = await served.ask("POST", ECHO, gzip.compress(b'{"model":"a"}'), headers=fields)
+            assert got == status
+            assert f"; its Content-Encoding is {encoding!r}, and only" in answer["error"]["message"]
+        fields["Content-Encoding"] = "identity"
+        _, _, answer = await served.ask("POST", ECHO, b"{", headers=fields)
+        assert "Content-Encoding" not in answer["error"]["message"]
 
 
 async def test_aliases_reach_their_model() -> None:

@@ -3,14 +3,19 @@
 import asyncio
 import socket
 
+import anyio
 import pytest
 
-from swapcore import Phase
-from tests.http.serving import Wire, fake, serving
+from swapcore import Phase, Snapshot, Start, orders
+from swapcore_http.config import GroupConfig
+from swapcore_http.driver import Control
+from tests.http.serving import Wire, fake, serving, unrun
 
 pytestmark = pytest.mark.anyio
 
 CHAT = "/v1/chat/completions"
+
+TOGETHER = GroupConfig("together", members=("stuck", "slow"), swap=False)
 
 
 async def test_running_shows_what_is_resident() -> None:
@@ -126,3 +131,38 @@ async def test_unloading_while_loading_refuses_and_ends_the_start() -> None:
         await served.ask("GET", "/unload")
         assert (await waiting)[0] == 503
         assert served.view("a").phase is Phase.STOPPED
+
+
+@pytest.mark.parametrize("path", ["/unload", "/api/models/unload", "/api/models/unload/stuck"])
+async def test_run_that_does_not_go_is_not_waited_for(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(orders, "STUCK_AFTER", 0.1)
+    gone = {"stuck": anyio.Event(), "slow": anyio.Event()}
+
+    async def launch(start: Start, control: Control) -> str:
+        control.ready("http://not.used")
+        await gone[start.model].wait()
+        return "gone at last"
+
+    models = [unrun("stuck", unload_timeout=1), unrun("slow", unload_timeout=300)]
+    async with serving(*models, launch=launch, groups=[TOGETHER]) as served:
+        served.driver.load(gone)
+        await served.until(lambda now: all(view.phase is Phase.READY for view in now.upstreams))
+        method = "GET" if path == "/unload" else "POST"
+        unloading = asyncio.create_task(served.ask(method, path))
+        await served.until(lambda now: now.upstream("stuck").stuck)
+        snapshot, looks = served.driver.snapshot, []
+
+        def look() -> Snapshot:
+            looks.append(path)
+            if len(looks) == 2:
+                # While anything may still go, it is waited for.
+                gone["slow"].set()
+            return snapshot()
+
+        monkeypatch.setattr(served.driver, "snapshot", look)
+        status, _, answer = await unloading
+        assert status == 503
+        assert answer["error"]["message"] == "killed, and not gone: stuck (run 1); what they hold is not free"
+        for event in gone.values():
+            event.set()
+        await served.until_phase("stuck", Phase.STOPPED)

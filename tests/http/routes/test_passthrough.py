@@ -1,12 +1,14 @@
 """Is the longest name found, and the rest of the path kept as it is?"""
 
-import asyncio
+import hashlib
 import socket
 import struct
 
+import anyio
 import pytest
 
 from swapcore import Phase
+from swapcore_http import hangup
 from swapcore_http.config import Config
 from swapcore_http.responses import ApiError
 from swapcore_http.routes.passthrough import find_upstream
@@ -98,26 +100,6 @@ async def test_it_takes_a_lease_and_swaps_like_any_request() -> None:
         assert served.view("b").phase is Phase.READY
 
 
-async def test_who_hangs_up_with_an_unread_body_is_not_waited_for() -> None:
-    """A body larger than any buffer stays in the connection while its request waits."""
-    async with serving(fake("a"), fake("b")) as served:
-        streaming = asyncio.create_task(served.chat("a", gate="go"))
-        await served.until_leased("a")
-        async with Wire.to(served) as wire:
-            head = b"POST /upstream/b/echo HTTP/1.1\r\nHost: test\r\nContent-Length: 8000000\r\n\r\n"
-            wire.writer.write(head + bytes(3_000_000))
-            await served.until_waiting("b")
-            # A plain close would wait behind the bytes that nobody reads.
-            sock = wire.writer.get_extra_info("socket")
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            wire.hang_up()
-        await served.until_waiting("b", 0)
-        await served.open_gate("a", "go", 5)
-        assert (await streaming)[0] == 200
-        assert served.view("b").run is None
-        assert served.view("a").phase is Phase.READY, "nothing was started for nobody"
-
-
 async def test_a_newline_in_the_path_is_a_character_like_others() -> None:
     async with serving(fake("a")) as served, Wire.to(served) as wire:
         await wire.get("/upstream/a/x%0Ay")
@@ -136,3 +118,94 @@ def test_the_length_of_a_path_does_not_multiply_the_work() -> None:
     config = Counting(models=[unrun("org/a"), unrun("b")])
     assert find_upstream("b" + "/b" * 30_000, config)[0] == "b"
     assert len(looked_up) <= 3
+
+
+# Hanging up ---------------------------------------------------------------------
+
+
+def reset(wire: Wire) -> None:
+    """End the connection so that the server is told at once, and nothing that is on its way arrives."""
+    sock = wire.writer.get_extra_info("socket")
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    wire.hang_up()
+
+
+async def fill(wire: Wire, size: int) -> None:
+    """Send as much of a body as the server takes."""
+    with anyio.move_on_after(1):
+        for _ in range(size // 100_000):
+            await wire.send(b"x" * 100_000)
+
+
+@pytest.mark.parametrize("ending", ["reset", "end"])
+@pytest.mark.parametrize(
+    ("path", "size"),
+    [
+        ("/upstream/b/echo", 3_000_000),
+        ("/upstream/b/echo", 100_000_000),
+        ("/v1/embeddings?model=b", 3_000_000),
+    ],
+)
+async def test_client_gone_while_its_body_waits_leaves_its_place(path: str, size: int, ending: str) -> None:
+    if (size, ending) == (100_000_000, "end"):
+        # What the system holds of such a body is before its end, and nobody can see past it.
+        size = 8_500_000
+    async with serving(fake("a"), fake("b")) as served, Wire.to(served) as first:
+        await first.post("/v1/chat/completions", {"model": "a", "stream": True, "fake": {"gate": "g"}})
+        await served.until_leased("a")
+        async with Wire.to(served) as second:
+            await second.send(f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {size}\r\n\r\n".encode())
+            if path.startswith("/upstream"):
+                await served.until_waiting("b")
+            await fill(second, size)
+            await served.until_waiting("b")
+            if ending == "reset":
+                reset(second)
+            else:
+                second.writer.close()
+            await served.until_waiting("b", 0)
+        await served.open_gate("a", "g", 3)
+        await first.head()
+        assert (await first.chunks())[-1].endswith(b"data: [DONE]\n\n")
+        await served.until_idle()
+        assert served.view("a").phase is Phase.READY
+        assert served.view("b").phase is Phase.STOPPED
+
+
+async def test_client_gone_while_its_upstream_does_not_read_gives_up_its_lease() -> None:
+    async with serving(fake("a")) as served, Wire.to(served) as wire:
+        head = "POST /upstream/a/echo HTTP/1.1\r\nHost: x\r\nX-Fake-Read-Gate: g\r\nContent-Length: 100000000"
+        await wire.send(f"{head}\r\n\r\n".encode())
+        await fill(wire, 100_000_000)
+        await served.until_leased("a")
+        reset(wire)
+        await served.until_leased("a", 0)
+
+
+async def test_body_read_ahead_arrives_whole() -> None:
+    """It is longer than what is held, so that the rest passes as it comes."""
+    body = bytes(range(256)) * (2 * hangup.AHEAD // 256)
+    async with serving(fake("a"), fake("b")) as served, Wire.to(served) as first, Wire.to(served) as second:
+        await first.post("/v1/chat/completions", {"model": "a", "stream": True, "fake": {"gate": "g"}})
+        await served.until_leased("a")
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(second.post, "/upstream/b/echo", body)
+            await served.until_waiting("b")
+            await served.open_gate("a", "g", 3)
+        _, fields = await second.head()
+        answer = await second.json(fields)
+    assert answer["body_length"] == len(body)
+    assert answer["body_sha256"] == hashlib.sha256(body).hexdigest()
+
+
+async def test_connection_of_who_is_refused_with_half_a_body_is_kept() -> None:
+    async with serving(fake("a", flags={"no_listen": True})) as served, Wire.to(served) as wire:
+        await wire.send(b"POST /upstream/a/echo HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nhalf ")
+        await served.until_waiting("a")
+        await served.ask("GET", "/unload")
+        line, fields = await wire.head()
+        assert line.startswith("HTTP/1.1 503 ")
+        await wire.json(fields)
+        await wire.send(b"whole")
+        await wire.get("/health")
+        assert (await wire.head())[0] == "HTTP/1.1 200 OK"
