@@ -62,6 +62,7 @@ from swapcore.events import (
     Urgency,
 )
 from swapcore.planning import Plan, Planner, one_at_a_time
+from swapcore.settings import Settings
 from swapcore.snapshot import Phase, Snapshot, TicketView, UpstreamView
 
 __all__ = [
@@ -87,6 +88,7 @@ __all__ = [
     "Refusal",
     "Reject",
     "Released",
+    "Settings",
     "ShutdownRequested",
     "Snapshot",
     "Start",

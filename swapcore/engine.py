@@ -18,9 +18,10 @@ from swapcore.invariants import check_state
 from swapcore.misuse import refuse_misuse
 from swapcore.orders import Orders
 from swapcore.planning import Planner, one_at_a_time
+from swapcore.settings import Settings
 from swapcore.settling import settle
 from swapcore.snapshot import Snapshot, take_snapshot
-from swapcore.state import Settings, State
+from swapcore.state import State
 
 __all__ = ["Engine"]
 

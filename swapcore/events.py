@@ -10,6 +10,7 @@ from attrs import frozen
 
 from swapcore.catalog import Catalog
 from swapcore.planning import Planner
+from swapcore.settings import Settings
 
 __all__ = [
     "Arrived",
@@ -160,6 +161,9 @@ class CatalogReplaced:
 
     planner: Planner | None = None
     """The planner from now on; `None` to keep the present one."""
+
+    settings: Settings | None = None
+    """What holds for all models from now on; `None` to keep it. A due time once fixed stays."""
 
 
 @frozen

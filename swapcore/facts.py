@@ -4,7 +4,6 @@ import math
 from collections.abc import Iterable
 from typing import assert_never
 
-from swapcore.catalog import Catalog
 from swapcore.collation import Line, Waiting
 from swapcore.commands import Refusal, StopReason
 from swapcore.estimates import due_at, seconds_until_served
@@ -24,7 +23,6 @@ from swapcore.events import (
     Urgency,
 )
 from swapcore.orders import Orders
-from swapcore.planning import Planner
 from swapcore.state import Failures, Run, Stage, State, Ticket
 
 __all__ = ["absorb", "expire"]
@@ -76,8 +74,8 @@ def absorb(state: State, orders: Orders, event: Event) -> None:
         case UnloadRequested(models, urgency):
             for model in models:
                 _unload(state, orders, model, urgency)
-        case CatalogReplaced(catalog, planner):
-            _replace_catalog(state, orders, catalog, planner or state.planner)
+        case CatalogReplaced():
+            _replace_catalog(state, orders, event)
         case ShutdownRequested(urgency):
             _shut_down(state, orders, urgency)
         case Tick():
@@ -310,12 +308,13 @@ def _unload(state: State, orders: Orders, model: str, urgency: Urgency) -> None:
     state.unsettled = True
 
 
-def _replace_catalog(state: State, orders: Orders, catalog: Catalog, planner: Planner) -> None:
+def _replace_catalog(state: State, orders: Orders, replaced: CatalogReplaced) -> None:
     """Go over to a new catalog: what it does not change is not touched."""
-    old = state.catalog
+    old, catalog = state.catalog, replaced.catalog
+    planner = replaced.planner or state.planner
     for target in tuple(state.plans):
         orders.drop_plan(target)
-    state.adopt(catalog, planner)
+    state.adopt(catalog, planner, replaced.settings or state.settings)
     state.wishes = {model: None for model in state.wishes if model in state.position}
     for model in tuple(state.lines):
         if model not in state.position:

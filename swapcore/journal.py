@@ -38,7 +38,8 @@ from swapcore.errors import SwapcoreError
 from swapcore.events import CatalogReplaced, Event, Exited, Lost
 from swapcore.jsonable import Codec, NamedPlanner, UnreadableError, codec, union
 from swapcore.planning import Planner
-from swapcore.state import Settings, State
+from swapcore.settings import Settings
+from swapcore.state import State
 
 __all__ = [
     "FORMAT",
@@ -239,7 +240,7 @@ def engine_of(header: Header, planners: Mapping[str, Planner] | None = None) -> 
             raise JournalError(f"the state that {wrote} wrote cannot be resumed: {error}") from error
         engine._state = state  # noqa: SLF001 - as above.
         # A planner may be one that cannot be written.
-        state.adopt(header.catalog, planner)
+        state.adopt(header.catalog, planner, header.settings)
     elif header.part > 1:
         raise JournalError(f"part {header.part} continues the one before it and cannot be replayed alone")
     return engine

@@ -12,12 +12,13 @@ import math
 from attrs import define, field
 
 from swapcore.catalog import Catalog, Model
-from swapcore.collation import Line, Policy, Waiting
+from swapcore.collation import Line, Waiting
 from swapcore.commands import StopReason
 from swapcore.learning import Experience
 from swapcore.planning import Plan, Planner
+from swapcore.settings import Settings
 
-__all__ = ["Failures", "Run", "Settings", "Stage", "State", "Ticket"]
+__all__ = ["Failures", "Run", "Stage", "State", "Ticket"]
 
 
 class Stage(enum.Enum):
@@ -135,16 +136,6 @@ class Failures:
     """What the last one was, for people."""
 
 
-@define(frozen=True, kw_only=True)
-class Settings:
-    """What holds for all models."""
-
-    policy: Policy
-    max_queue: int
-    shutdown_timeout: float
-    reload_drain_timeout: float
-
-
 @define(eq=False)
 class State:
     """Everything the engine remembers."""
@@ -207,12 +198,13 @@ class State:
     """Likewise, with both of them up; see `evicts_beside`."""
 
     def __attrs_post_init__(self) -> None:
-        self.adopt(self.catalog, self.planner)
+        self.adopt(self.catalog, self.planner, self.settings)
 
-    def adopt(self, catalog: Catalog, planner: Planner) -> None:
-        """Take over a catalog and a planner."""
+    def adopt(self, catalog: Catalog, planner: Planner, settings: Settings) -> None:
+        """Take over a catalog, a planner and settings."""
         self.catalog = catalog
         self.planner = planner
+        self.settings = settings
         self.position = {model.id: position for position, model in enumerate(catalog)}
         self.pairs = {}
         self.one_way = {}

@@ -29,6 +29,7 @@ from swapcore import (
     Progressed,
     Reject,
     Released,
+    Settings,
     ShutdownRequested,
     Start,
     Tick,
@@ -45,6 +46,12 @@ PLANNERS = {
     "all": together("abcd"),
     "mixed": together("abc", "d"),
 }
+SETTINGS = [
+    None,
+    None,
+    Settings(max_queue=3, policy=Policy(patience=6.0, choice="work"), reload_drain_timeout=0.0),
+    Settings(max_queue=9, policy=Policy(patience=math.inf), shutdown_timeout=0.0),
+]
 models = st.sampled_from(MODELS)
 policies = st.builds(
     Policy,
@@ -192,12 +199,15 @@ class EngineMachine(RuleBasedStateMachine):
         gone=st.sampled_from(["", "", "a", "bc"]),
         changed=st.sampled_from(["", "", "a", "bd"]),
         planner=st.sampled_from([None, None, *sorted(PLANNERS)]),
+        settings=st.sampled_from(SETTINGS),
     )
-    def replace_the_catalog(self, gone: str, changed: str, planner: str | None) -> None:
+    def replace_the_catalog(
+        self, gone: str, changed: str, planner: str | None, settings: Settings | None
+    ) -> None:
         for name in changed:
             self.models[name] = evolve(self.models[name], revision=self.models[name].revision + "+")
         catalog = Catalog(model for name, model in self.models.items() if name not in gone)
-        self.tell(CatalogReplaced(catalog, None if planner is None else PLANNERS[planner]))
+        self.tell(CatalogReplaced(catalog, None if planner is None else PLANNERS[planner], settings))
 
     @precondition(lambda self: self.tickets > 6)
     @rule(urgency=urgencies)

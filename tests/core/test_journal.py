@@ -30,6 +30,7 @@ from swapcore import (
     Refusal,
     Reject,
     Released,
+    Settings,
     Start,
     Stop,
     StopReason,
@@ -83,7 +84,15 @@ models = st.builds(
     revision=st.text(),
 )
 catalogs = st.lists(models, max_size=3, unique_by=lambda model: model.id).map(Catalog)
+policies = st.builds(
+    Policy,
+    patience=seconds,
+    load_factor=seconds,
+    quantum=seconds,
+    choice=st.sampled_from(["oldest", "age", "work"]),
+)
 st.register_type_strategy(float, anything)
+st.register_type_strategy(Policy, policies)
 st.register_type_strategy(Catalog, catalogs)
 st.register_type_strategy(Planner, planners)
 
@@ -105,7 +114,7 @@ def test_every_command_comes_back_as_it_was(kind: type[Any], data: st.DataObject
     assert read_line(write_line(step)) == step
 
 
-@given(catalogs, planners, st.builds(Policy, patience=seconds), seconds)
+@given(catalogs, planners, policies, seconds)
 def test_every_header_comes_back_as_it_was(
     catalog: Catalog, planner: Planner, policy: Policy, timeout: float
 ) -> None:
@@ -237,7 +246,7 @@ def test_a_line_cut_off_while_it_was_written_is_left_out() -> None:
 
 
 def test_a_planner_of_ones_own_is_named_and_given_again() -> None:
-    replaced = CatalogReplaced(Catalog([Model("a")]), custom)
+    replaced = CatalogReplaced(Catalog([Model("a")]), custom, Settings(max_queue=7))
     lines = lines_of(Step(0.0, replaced, ()))
     header, step = load(lines)
     assert isinstance(header, Header)

@@ -45,8 +45,8 @@ def test_the_core_is_pure(path: Path) -> None:
 @pytest.mark.parametrize("name", ["catalog", "events", "commands", "errors"])
 def test_messages_know_no_sibling_but_errors(name: str) -> None:
     siblings = {one for one in imports_of(CORE / f"{name}.py", CORE) if one.startswith("swapcore")}
-    # A new catalog comes as an event, with the planner that belongs to it.
-    carried = {"swapcore.catalog", "swapcore.planning"} if name == "events" else set()
+    # A new catalog comes as an event, with the planner and the settings that belong to it.
+    carried = {"swapcore.catalog", "swapcore.planning", "swapcore.settings"} if name == "events" else set()
     assert siblings <= {"swapcore.errors"} | carried
 
 

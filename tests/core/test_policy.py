@@ -19,6 +19,7 @@ from swapcore import (
     Refusal,
     Reject,
     Released,
+    Settings,
     ShutdownRequested,
     Start,
     Stop,
@@ -530,6 +531,33 @@ def test_a_new_catalog_during_a_shutdown_changes_nothing() -> None:
     assert driven.tell(CatalogReplaced(Catalog([Model("b")]))) == ()
     (stop,) = driven.tell(Released(2))
     assert isinstance(stop, Stop)
+
+
+def test_new_settings_hold_from_the_new_catalog_on() -> None:
+    driven = ready(Model("a", concurrency_limit=1), "b")
+    driven.tell(Arrived(2, "a"), at=1.0)
+    driven.tell(Arrived(3, "b"), at=1.0)
+    settings = Settings(max_queue=1, shutdown_timeout=5.0, reload_drain_timeout=9.0)
+    removed = Catalog([Model("b")])
+    assert driven.tell(CatalogReplaced(removed, settings=settings), at=2.0) == ()
+    (full,) = driven.tell(Arrived(4, "b"), at=3.0)
+    assert isinstance(full, Reject)
+    assert full.refusal is Refusal.QUEUE_FULL
+    assert driven.due() == 11.0, "the new limit cuts what the same catalog removes"
+    driven.tell(CatalogReplaced(removed), at=4.0)
+    driven.tell(ShutdownRequested(), at=5.0)
+    assert driven.due() == 10.0, "a catalog without settings keeps them"
+
+
+def test_a_new_patience_holds_for_who_arrives_after_it() -> None:
+    driven = ready("a", "b", policy=Policy(patience=50.0))
+    driven.tell(Arrived(2, "a"), at=0.0)
+    driven.tell(Arrived(3, "b"), at=0.0)
+    catalog = Catalog([Model("a"), Model("b")])
+    driven.tell(CatalogReplaced(catalog, settings=Settings(policy=Policy(patience=20.0))), at=1.0)
+    driven.tell(Arrived(4, "b"), at=1.0)
+    dues = {view.ticket: view.due for view in driven.engine.snapshot().tickets}
+    assert dues == {3: 49.0, 4: 20.0}, "each its patience, less the stop that its model needs"
 
 
 # Looking ---------------------------------------------------------------------
