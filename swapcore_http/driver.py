@@ -40,11 +40,11 @@ from swapcore import (
     Start,
     Stop,
     StopReason,
-    SwapcoreError,
     Tick,
     UnloadRequested,
     Urgency,
 )
+from swapcore_http.lease import EngineFailedError, Lease, RefusedError
 
 __all__ = ["Control", "Driver", "EngineFailedError", "Launch", "Lease", "Observation", "RefusedError"]
 
@@ -52,28 +52,6 @@ logger = logging.getLogger(__name__)
 
 JOURNAL_TAIL = 256
 """Events kept in memory, to be shown if the engine ever fails."""
-
-
-class RefusedError(SwapcoreError):
-    """The engine refused this caller."""
-
-    def __init__(self, reject: Reject) -> None:
-        super().__init__(reject.detail or reject.refusal.value)
-        self.refusal: Refusal = reject.refusal
-        self.detail: str = reject.detail
-        self.retry_after: float | None = reject.retry_after
-
-
-class EngineFailedError(SwapcoreError):
-    """The engine raised: a bug of ours, after which nothing it says can be trusted.
-
-    All callers get this error and all runs are killed. `journal_tail` holds
-    the last events with their times, newest last, for the report.
-    """
-
-    def __init__(self, journal_tail: Iterable[tuple[float, Event]]) -> None:
-        super().__init__("the engine failed; see the log")
-        self.journal_tail = tuple(journal_tail)
 
 
 @define(eq=False)
@@ -134,85 +112,6 @@ It calls `control.ready(url)` once when the upstream answers, ends it when
 people when all that the run held is free. Being cancelled it kills the
 upstream before it lets the cancellation pass.
 """
-
-
-@define(eq=False)
-class Lease:
-    """One caller's right to one run, as an async context manager.
-
-    Entering waits for the model; leaving gives the room back. Between the two
-    the upstream is not evicted, though an operator, a limit or a crash may cut
-    the lease: whoever forwards should ask to be told by `on_cut`.
-
-    Raises:
-        RefusedError: on entry, if the engine refuses the caller.
-        EngineFailedError: on entry, if the engine has failed.
-    """
-
-    ticket: int
-    """The number under which the engine knows the caller."""
-
-    model: str
-    """The id of the model that is leased."""
-
-    url: str = field(default="", init=False)
-    """The base URL at which the run answers, once entered."""
-
-    run: int = field(default=0, init=False)
-    """The number of the run, once entered."""
-
-    cut: str | None = field(default=None, init=False)
-    """Why the run is not to be used any more, if that is so."""
-
-    _driver: "Driver"
-    _priority: int
-    _patience: float | None
-    _answer: Forward | Reject | EngineFailedError | None = field(default=None, init=False)
-    _answered: anyio.Event | None = field(default=None, init=False)
-    _on_cut: list[Callable[[str], None]] = field(factory=list, init=False)
-
-    async def __aenter__(self) -> Self:
-        """Wait until the engine forwards or rejects this caller."""
-        self._driver._arrive(self, Arrived(self.ticket, self.model, self._priority, self._patience))
-        if self._answer is None:
-            self._answered = anyio.Event()
-            try:
-                await self._answered.wait()
-            except BaseException:
-                self._driver._release(self)
-                raise
-        answer = self._answer
-        if isinstance(answer, Forward):
-            return self
-        self._driver._release(self)
-        if isinstance(answer, Reject):
-            raise RefusedError(answer)
-        assert answer is not None  # noqa: S101 - set before the event is.
-        raise answer
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Give the room back."""
-        self._driver._release(self)
-
-    def on_cut(self, tell: Callable[[str], None]) -> None:
-        """Call `tell` with the reason when the lease is cut; at once if it is already."""
-        if self.cut is None:
-            self._on_cut.append(tell)
-        else:
-            tell(self.cut)
-
-    def _cut(self, detail: str) -> None:
-        if self.cut is None:
-            self.cut = detail
-            for tell in self._on_cut:
-                tell(detail)
-
-    def _tell(self, answer: Forward | Reject | EngineFailedError) -> None:
-        self._answer = answer
-        if self._answered is not None:
-            self._answered.set()
 
 
 @frozen
