@@ -9,11 +9,13 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from swapcore_http.config import Config
+from swapcore_http.cors import answer_preflight
 from swapcore_http.driver import Driver, EngineFailedError
 from swapcore_http.forward import MAX_FIELD, keep_fields, open_sessions
 from swapcore_http.responses import ApiError, error_response
-from swapcore_http.routes import inference, listing, operation, passthrough
+from swapcore_http.routes import comfyui, inference, listing, operation, passthrough
 from swapcore_http.routes.context import CONTEXT, Context
+from swapcore_http.routes.unknown import answer_unknown
 
 __all__ = ["make_app", "make_runner"]
 
@@ -26,11 +28,11 @@ def make_app(driver: Driver, config: Config) -> web.Application:
     It has to be run as `make_runner` does. The driver must be entered before
     the first request and left after the last.
     """
-    app = web.Application(middlewares=[answer_errors])
+    app = web.Application(middlewares=[answer_preflight, answer_errors, answer_unknown])
     app[CONTEXT] = Context(driver, config)
     app.cleanup_ctx.append(_keep_sessions)
     app.on_response_prepare.append(keep_fields)
-    for module in (inference, listing, operation, passthrough):
+    for module in (comfyui, inference, listing, operation, passthrough):
         app.router.add_routes(module.routes())
     return app
 

@@ -1,12 +1,14 @@
 """How does a caller learn that it is not served, and why?
 
 Every error that is ours has one envelope, in the form that the caller's
-`Accept` asks for. What upstreams answer never comes through here.
+`Accept` asks for, and on the paths of Anthropic's API the one of that API.
+What upstreams answer never comes through here.
 """
 
 import html
 import json
 import math
+import re
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import assert_never
@@ -32,6 +34,20 @@ _KINDS = {
     HTTPStatus.GATEWAY_TIMEOUT: ("server_error", "gateway_timeout"),
 }
 """The `type` and `code` of the envelope, by status."""
+
+_ANTHROPIC = re.compile(r"(?:/v1|^/v)/messages(?:/count_tokens)?$")
+"""Where clients expect the errors of Anthropic's API, also behind `/upstream/<model>`."""
+
+_ANTHROPIC_KINDS = {
+    HTTPStatus.UNAUTHORIZED: "authentication_error",
+    HTTPStatus.FORBIDDEN: "permission_error",
+    HTTPStatus.NOT_FOUND: "not_found_error",
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "request_too_large",
+    HTTPStatus.TOO_MANY_REQUESTS: "rate_limit_error",
+    HTTPStatus.SERVICE_UNAVAILABLE: "overloaded_error",
+    HTTPStatus.GATEWAY_TIMEOUT: "timeout_error",
+}
+"""The `type` of such an error, by status."""
 
 
 class ApiError(Exception):
@@ -73,20 +89,26 @@ def refusal_error(model: str, refused: RefusedError) -> ApiError:
 
 def _retry_after(refused: RefusedError) -> dict[str, str]:
     """Say when to ask again, in whole seconds and never at once."""
-    return {} if refused.retry_after is None else {"Retry-After": str(max(1, math.ceil(refused.retry_after)))}
+    return {"Retry-After": str(max(1, math.ceil(refused.retry_after or 0)))}
 
 
 def error_response(
     request: web.BaseRequest, status: int, message: str, headers: Mapping[str, str] | None = None
 ) -> web.Response:
-    """Make the error envelope in the form that the request accepts: text, HTML, otherwise JSON."""
+    """Make the error envelope in the form that the request accepts: text, HTML, otherwise JSON.
+
+    A 429 is always JSON: it is for programs, which are to come again.
+    """
     accepted = ",".join(request.headers.getall("Accept", ())).lower()
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
+        accepted = ""
     if "text/plain" in accepted:
         kind, text = "text/plain", f"{SOURCE}: {message}\n"
     elif "text/html" in accepted:
         kind, text = "text/html", _page(status, message)
     else:
-        kind, text = "application/json", _envelope(status, message)
+        anthropic = _ANTHROPIC.search(request.path)
+        kind, text = "application/json", (_anthropic if anthropic else _envelope)(status, message)
     # Names that clients send can hold lone surrogates, which no encoding but JSON's escapes can write.
     body = text.encode(errors="backslashreplace")
     charset = None if kind == "application/json" else "utf-8"
@@ -102,6 +124,12 @@ def _envelope(status: int, message: str) -> str:
         kind, code = "server_error", "internal_error"
     error = {"message": message, "type": kind, "param": None, "code": code}
     return json.dumps({"src": SOURCE, "error": error})
+
+
+def _anthropic(status: int, message: str) -> str:
+    server = status >= HTTPStatus.INTERNAL_SERVER_ERROR
+    kind = _ANTHROPIC_KINDS.get(HTTPStatus(status), "api_error" if server else "invalid_request_error")
+    return json.dumps({"type": "error", "src": SOURCE, "error": {"type": kind, "message": message}})
 
 
 def _page(status: int, message: str) -> str:

@@ -7,12 +7,13 @@ from http import HTTPStatus
 from aiohttp import web
 from attrs import define
 
+from swapcore import Phase
 from swapcore_http.config import Config
 from swapcore_http.driver import Driver, RefusedError
 from swapcore_http.forward import Sessions, forward
 from swapcore_http.responses import ApiError, refusal_error
 
-__all__ = ["CONTEXT", "Context", "serve"]
+__all__ = ["CONTEXT", "Context", "is_ready", "serve"]
 
 
 @define
@@ -44,6 +45,12 @@ MAX_SHOWN = 50
 
 WHOLE = re.compile(r"[-+]?[0-9]{1,9}")
 SECONDS = re.compile(r"inf|[0-9]{1,9}(?:\.[0-9]{1,9})?")
+
+
+def is_ready(context: Context, model: str) -> bool:
+    """Tell whether a caller of that model would be served without anything being started."""
+    view = context.driver.snapshot().upstream(model)
+    return view.phase is Phase.READY and not view.closed
 
 
 async def serve(

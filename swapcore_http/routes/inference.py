@@ -9,22 +9,46 @@ from swapcore_http.extract import Named, NoModelError, UnreadableError, find_mod
 from swapcore_http.responses import ApiError
 from swapcore_http.routes.context import CONTEXT, serve
 
-__all__ = ["MAX_BODY", "PATHS", "routes"]
+__all__ = ["MAX_BODY", "PATHS", "QUERIED", "SHORTENED", "NotNamedError", "answer", "routes"]
 
 PATHS = (
     "/v1/chat/completions",
     "/v1/completions",
     "/v1/responses",
     "/v1/messages",
+    "/v1/messages/count_tokens",
     "/v1/embeddings",
     "/v1/rerank",
-    "/v1/audio/speech",
-    "/v1/audio/transcriptions",
-    "/v1/images/generations",
+    "/v1/reranking",
+    "/rerank",
+    "/reranking",
     "/infill",
     "/completion",
+    "/v1/audio/speech",
+    "/v1/audio/transcriptions",
+    "/v1/audio/voices",
+    "/v1/images/generations",
+    "/v1/images/edits",
+    "/sdapi/v1/txt2img",
+    "/sdapi/v1/img2img",
 )
 """Where a POST names its model in its body, or for lack of one in its query."""
+
+SHORTENED = (
+    "/v/chat/completions",
+    "/v/completions",
+    "/v/responses",
+    "/v/messages",
+    "/v/messages/count_tokens",
+    "/v/embeddings",
+    "/v/rerank",
+    "/v/reranking",
+    "/audioapi/v1/tasks/run",
+)
+"""Likewise, and the upstream is asked for what comes after the first segment."""
+
+QUERIED = ("/v1/audio/voices", "/sdapi/v1/loras", "/props")
+"""Where a GET names its model in its query."""
 
 MAX_BODY = 512 * 1024 * 1024
 """Bytes that a body may have."""
@@ -36,24 +60,52 @@ SHOWN = 200
 """Characters of an unknown name that are repeated to the client."""
 
 
+class NotNamedError(ApiError):
+    """The request names no model that there is."""
+
+
 def routes() -> list[web.RouteDef]:
     """Return these routes."""
-    return [web.post(path, infer) for path in PATHS]
+    return [
+        *(web.post(path, infer) for path in PATHS),
+        *(web.post(path, infer_shortened) for path in SHORTENED),
+        *(web.get(path, infer) for path in QUERIED),
+    ]
 
 
 async def infer(request: web.Request) -> web.StreamResponse:
-    """Have the model that the body names answer the request."""
+    """Have the model that the request names answer it."""
+    return await answer(request, request.rel_url.raw_path_qs)
+
+
+async def infer_shortened(request: web.Request) -> web.StreamResponse:
+    """Likewise, without the path's first segment."""
+    whole = request.rel_url.raw_path_qs
+    return await answer(request, whole[whole.index("/", 1) :])
+
+
+async def answer(request: web.Request, target: str) -> web.StreamResponse:
+    """Have the model that the request names answer it.
+
+    Args:
+        request: The client's request.
+        target: Path and query to ask the upstream for, encoded.
+
+    Raises:
+        NotNamedError: it names no model that there is.
+        ApiError: no model answers, for the reason given.
+    """
     config = request.app[CONTEXT].config
     body = await read_body(request, MAX_BODY)
     named = await _find(request, body)
     model = config.resolve(named.name)
     if model is None:
         shown = named.name if len(named.name) <= SHOWN else named.name[:SHOWN] + "…"
-        raise ApiError(HTTPStatus.NOT_FOUND, f"no model is called {shown!r}; GET /v1/models lists them")
+        raise NotNamedError(HTTPStatus.NOT_FOUND, f"no model is called {shown!r}; GET /v1/models lists them")
     known_as = config.models[model].use_model_name
     if known_as:
         body = named.renamed(body, known_as)
-    return await serve(request, model, target=request.rel_url.raw_path_qs, body=body)
+    return await serve(request, model, target=target, body=body)
 
 
 async def read_body(request: web.Request, limit: int) -> bytes:
@@ -90,9 +142,9 @@ async def _find(request: web.Request, body: bytes) -> Named:
     try:
         return find() if len(body) < LARGE else await anyio.to_thread.run_sync(find)
     except NoModelError as error:
-        raise ApiError(HTTPStatus.NOT_FOUND, f"{error}{_packed(request)}") from None
+        raise NotNamedError(HTTPStatus.NOT_FOUND, f"{error}{_packed(request)}") from None
     except UnreadableError as error:
-        raise ApiError(HTTPStatus.BAD_REQUEST, f"{error}{_packed(request)}") from None
+        raise NotNamedError(HTTPStatus.BAD_REQUEST, f"{error}{_packed(request)}") from None
 
 
 def _packed(request: web.Request) -> str:

@@ -7,6 +7,7 @@ from aiohttp import web
 
 from swapcore import Phase
 from swapcore_http.config import ModelConfig
+from swapcore_http.cors import echo_origin
 from swapcore_http.routes.context import CONTEXT
 from swapcore_http.routes.inference import PATHS
 
@@ -61,7 +62,7 @@ async def models(request: web.Request) -> web.Response:
         _row(model, created, phases.get(model.id, Phase.STOPPED))
         for model in sorted(listed, key=lambda model: model.id.encode())
     ]
-    return web.json_response({"object": "list", "data": rows})
+    return echo_origin(request, web.json_response({"object": "list", "data": rows}))
 
 
 def _row(model: ModelConfig, created: int, phase: Phase) -> dict[str, Any]:

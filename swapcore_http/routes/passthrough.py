@@ -14,27 +14,54 @@ from swapcore_http.hangup import reading_ahead
 from swapcore_http.responses import ApiError
 from swapcore_http.routes.context import CONTEXT, serve
 
-__all__ = ["find_upstream", "routes"]
+__all__ = ["add_slash", "find_upstream", "pass_on", "routes"]
 
 PREFIX = "/upstream/"
 
 
 def routes() -> list[web.RouteDef]:
     """Return these routes."""
-    return [web.route("*", PREFIX + "{rest:(?s:.*)}", pass_through)]
+    return [
+        web.get(PREFIX.rstrip("/"), about),
+        web.route("*", PREFIX.rstrip("/"), add_slash),
+        web.route("*", PREFIX + "{rest:(?s:.*)}", pass_through),
+    ]
+
+
+async def about(_: web.Request) -> web.Response:
+    """Send people to where the models are shown."""
+    return web.Response(status=HTTPStatus.FOUND, headers={"Location": "/"})
+
+
+async def add_slash(request: web.Request) -> web.Response:
+    """Send the client to the same path with a slash at its end."""
+    path, query = request.rel_url.raw_path, request.rel_url.raw_query_string
+    safe = request.method in {"GET", "HEAD"}
+    status = HTTPStatus.MOVED_PERMANENTLY if safe else HTTPStatus.PERMANENT_REDIRECT
+    return web.Response(status=status, headers={"Location": f"{path}/" + (query and f"?{query}")})
 
 
 async def pass_through(request: web.Request) -> web.StreamResponse:
     """Have the model that the path names answer the rest of the path."""
     path, query = request.rel_url.raw_path, request.rel_url.raw_query_string
-    query = query and f"?{query}"
     model, rest = find_upstream(path.removeprefix(PREFIX), request.app[CONTEXT].config)
     if not rest:
         # Without the slash, the relative links of the upstream's pages would lose the model.
-        safe = request.method in {"GET", "HEAD"}
-        status = HTTPStatus.MOVED_PERMANENTLY if safe else HTTPStatus.PERMANENT_REDIRECT
-        return web.Response(status=status, headers={"Location": f"{path}/{query}"})
-    target = rest + query
+        return await add_slash(request)
+    return await pass_on(request, model, rest + (query and f"?{query}"))
+
+
+async def pass_on(request: web.Request, model: str, target: str) -> web.StreamResponse:
+    """Have that model answer the request, whatever it is.
+
+    Args:
+        request: The client's request.
+        model: The id of the model.
+        target: Path and query to ask it for, encoded.
+
+    Raises:
+        ApiError: it does not answer, for the reason given.
+    """
     if not request.body_exists:
         return await serve(request, model, target=target, body=b"")
     async with reading_ahead(request) as body:

@@ -35,6 +35,7 @@ Endpoints:
     GET  /v1/models            the one model
     POST .../chat/completions  OpenAI-shaped; SSE with `"stream": true`, ending in `data: [DONE]`
     POST .../completions       likewise
+    POST .../v1/messages       Anthropic-shaped, likewise
     POST .../embeddings        one small vector per input
     GET  /stream?bytes=N       N bytes, chunked, `size` (65536) at a time
     GET  /events               the log of this process, see below; `?wait=disconnect&count=1&timeout=10`
@@ -354,6 +355,8 @@ class Request:
             self.send_pieces("application/octet-stream", pieces)
         elif self.method == "POST" and path.endswith("/completions"):
             self.complete(chat=path.endswith("/chat/completions"))
+        elif self.method == "POST" and path.endswith("/v1/messages"):
+            self.answer_message()
         elif self.method == "POST" and path.endswith("/embeddings"):
             self.embed()
         else:
@@ -388,12 +391,52 @@ class Request:
             self.upstream.changed.notify_all()
         self.send_whole({"gate": name})
 
-    def complete(self, *, chat: bool) -> None:
-        name = self.upstream.flags.name
+    def words(self) -> "list[str]":
         padding = "x" * int(self.knobs.get("padding", 0))
         words = [f"w{number}{padding} " for number in range(int(self.knobs.get("chunks", 3)))]
         if words:
-            words[0] = f"{name} says: {words[0]}"
+            words[0] = f"{self.upstream.flags.name} says: {words[0]}"
+        return words
+
+    def answer_message(self) -> None:
+        name, words = self.upstream.flags.name, self.words()
+        message: dict[str, Any] = {
+            "id": "fake-1",
+            "type": "message",
+            "role": "assistant",
+            "model": name,
+            "content": [],
+            "stop_reason": None,
+            "stop_sequence": None,
+            "usage": {"input_tokens": 1, "output_tokens": 0},
+        }
+        usage = {"output_tokens": len(words)}
+        if not self.json.get("stream"):
+            self.before_chunk()
+            content = [{"type": "text", "text": "".join(words)}]
+            usage = {"input_tokens": 1, **usage}
+            self.send_whole({**message, "content": content, "stop_reason": "end_turn", "usage": usage})
+            return
+        block = {"index": 0, "content_block": {"type": "text", "text": ""}}
+        delta = {"delta": {"stop_reason": "end_turn", "stop_sequence": None}, "usage": usage}
+        events: list[tuple[str, dict[str, Any]]] = [
+            ("message_start", {"message": message}),
+            ("content_block_start", block),
+            *(
+                ("content_block_delta", {"index": 0, "delta": {"type": "text_delta", "text": w}})
+                for w in words
+            ),
+            ("content_block_stop", {"index": 0}),
+            ("message_delta", delta),
+            ("message_stop", {}),
+        ]
+        pieces = [
+            f"event: {kind}\ndata: {json.dumps({'type': kind, **data})}\n\n".encode() for kind, data in events
+        ]
+        self.send_pieces("text/event-stream", pieces)
+
+    def complete(self, *, chat: bool) -> None:
+        name, words = self.upstream.flags.name, self.words()
         kind = "chat.completion" if chat else "text_completion"
         common = {"id": "fake-1", "created": 1, "model": name, "asked": self.json.get("model")}
         usage = {"prompt_tokens": 1, "completion_tokens": len(words), "total_tokens": 1 + len(words)}

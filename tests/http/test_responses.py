@@ -33,7 +33,7 @@ def test_a_refusal_without_detail_still_says_something(refusal: Refusal) -> None
     assert refusal_error("m", RefusedError(Reject(1, refusal))).message
 
 
-@pytest.mark.parametrize(("seconds", "header"), [(0.2, "1"), (9.0, "9"), (9.01, "10"), (None, None)])
+@pytest.mark.parametrize(("seconds", "header"), [(0.2, "1"), (9.0, "9"), (9.01, "10"), (None, "1")])
 @pytest.mark.parametrize("refusal", [Refusal.QUEUE_FULL, Refusal.COOLING_DOWN])
 def test_it_is_said_when_to_ask_again(refusal: Refusal, seconds: float | None, header: str | None) -> None:
     error = refusal_error("m", RefusedError(Reject(1, refusal, "later", seconds)))
@@ -75,6 +75,56 @@ def test_the_envelope(status: int, kind: str, code: str, accept: str | None) -> 
         "src": "swapcore",
         "error": {"message": 'why "not"', "type": kind, "param": None, "code": code},
     }
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (400, "invalid_request_error"),
+        (401, "authentication_error"),
+        (403, "permission_error"),
+        (404, "not_found_error"),
+        (409, "invalid_request_error"),
+        (413, "request_too_large"),
+        (422, "invalid_request_error"),
+        (429, "rate_limit_error"),
+        (500, "api_error"),
+        (502, "api_error"),
+        (503, "overloaded_error"),
+        (504, "timeout_error"),
+    ],
+)
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1/messages",
+        "/v/messages",
+        "/v1/messages/count_tokens",
+        "/upstream/a/b/v1/messages",
+    ],
+)
+def test_errors_of_anthropics_api(path: str, status: int, kind: str) -> None:
+    response = error_response(make_mocked_request("POST", path + "?beta=true"), status, "why")
+    assert (response.status, response.content_type) == (status, "application/json")
+    assert isinstance(response.body, bytes)
+    assert json.loads(response.body) == {
+        "type": "error",
+        "src": "swapcore",
+        "error": {"type": kind, "message": "why"},
+    }
+
+
+@pytest.mark.parametrize("path", ["/v1/messages/x", "/v1/chat/messages", "/upstream/v/messages"])
+def test_other_paths_have_the_envelope(path: str) -> None:
+    response = error_response(make_mocked_request("POST", path), 404, "why")
+    assert isinstance(response.body, bytes)
+    assert json.loads(response.body).keys() == {"src", "error"}
+
+
+def test_who_asks_too_much_is_always_told_in_json() -> None:
+    for accept in ("text/plain", "text/html"):
+        request = make_mocked_request("POST", "/", headers={"Accept": accept})
+        assert error_response(request, 429, "why").content_type == "application/json"
 
 
 def test_text_for_those_who_want_text() -> None:

@@ -21,25 +21,56 @@ ECHO = "/v1/images/generations"
 JSON = {"Content-Type": "application/json"}
 
 
+# One row for each row of llama-swap's table, with the methods it has there.
+BODY = """
+/v1/chat/completions /v1/responses /v1/completions /v1/messages /v1/messages/count_tokens /v1/embeddings
+/reranking /rerank /v1/rerank /v1/reranking /infill /completion /v1/audio/speech /v1/audio/voices
+/v1/images/generations /sdapi/v1/txt2img /sdapi/v1/img2img
+"""
+MULTIPART = "/v1/audio/transcriptions /v1/images/edits"
+VERSIONLESS = """
+/v/chat/completions /v/responses /v/completions /v/messages /v/messages/count_tokens /v/embeddings
+/v/rerank /v/reranking
+"""
+QUERY = "/v1/audio/voices /sdapi/v1/loras /props"
+
+
 async def test_every_path_reaches_the_model_in_its_body() -> None:
-    assert set(inference.PATHS) >= {
-        "/v1/chat/completions",
-        "/v1/completions",
-        "/v1/responses",
-        "/v1/embeddings",
-        "/v1/messages",
-        "/v1/rerank",
-        "/v1/audio/speech",
-        "/v1/audio/transcriptions",
-        "/v1/images/generations",
-        "/infill",
-        "/completion",
-    }
+    assert {*BODY.split(), *MULTIPART.split()} == set(inference.PATHS)
     async with serving(fake("a")) as served:
         for path in inference.PATHS:
             status, fields, answer = await served.ask("POST", path, {"model": "a"})
             assert (status, fields["X-Model"], answer["model"]) == (200, "a", "a"), path
             assert answer.get("path", path) == path
+            form = aiohttp.FormData({"model": "a"})
+            assert (await served.ask("POST", path, data=form))[0] == 200, path
+            form.add_field("file", b"x", filename="x")
+            assert (await served.ask("POST", path, data=form))[0] == 200, path
+
+
+async def test_paths_with_a_first_segment_too_many_lose_it() -> None:
+    assert {*VERSIONLESS.split(), "/audioapi/v1/tasks/run"} == set(inference.SHORTENED)
+    async with serving(fake("a")) as served:
+        for path in inference.SHORTENED:
+            status, fields, answer = await served.ask("POST", path + "?x=%2F", {"model": "a"})
+            assert (status, fields["X-Model"]) == (200, "a"), path
+            if "target" in answer:
+                expected = "/v1/tasks/run" if "tasks" in path else path.removeprefix("/v")
+                assert answer["target"] == expected + "?x=%2F"
+
+
+async def test_paths_whose_query_names_the_model() -> None:
+    assert set(QUERY.split()) == set(inference.QUERIED)
+    async with serving(fake("a")) as served:
+        for path in inference.QUERIED:
+            for method in ("GET", "HEAD"):
+                status, fields, _ = await served.ask(method, path + "?model=a")
+                assert (status, fields["X-Model"]) == (200, "a"), path
+            _, _, answer = await served.ask("GET", path + "?x=1&model=a&y=%2f")
+            assert (answer["method"], answer["target"]) == ("GET", path + "?x=1&model=a&y=%2f")
+            status, _, answer = await served.ask("GET", path)
+            assert (status, answer["error"]["code"]) == (404, "not_found")
+            assert "no model id could be identified" in answer["error"]["message"]
 
 
 async def test_body_arrives_as_it_was_sent() -> None:

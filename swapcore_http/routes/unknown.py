@@ -1,0 +1,44 @@
+"""What becomes of a request whose path is none of ours?
+
+A path that only needs tidying up is sent to the tidy one. A POST that names a
+model which there is goes to that model, so that an API that is newer than
+this server needs no new release of it. All others find nothing.
+"""
+
+import posixpath
+from http import HTTPStatus
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from swapcore_http.routes import inference
+from swapcore_http.routes.context import CONTEXT
+
+__all__ = ["answer_unknown", "tidy"]
+
+
+@web.middleware
+async def answer_unknown(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answer what no route is for, if it can be."""
+    if not isinstance(request.match_info.http_exception, web.HTTPNotFound):
+        return await handler(request)
+    path, query = request.rel_url.raw_path, request.rel_url.raw_query_string
+    clean = tidy(path)
+    if clean != path:
+        location = clean + (query and f"?{query}")
+        return web.Response(status=HTTPStatus.TEMPORARY_REDIRECT, headers={"Location": location})
+    if request.method == "POST" and request.app[CONTEXT].config.route_unknown_paths:
+        try:
+            return await inference.answer(request, request.rel_url.raw_path_qs)
+        except inference.NotNamedError as error:
+            raise web.HTTPNotFound from error
+    return await handler(request)
+
+
+def tidy(path: str) -> str:
+    """Take the empty, `.` and `..` segments out of an encoded path."""
+    clean = "/" + posixpath.normpath("/" + path).lstrip("/")
+    if path.endswith(("/", "/.", "/..")) and clean != "/":
+        clean += "/"
+    # Browsers take a backslash for a slash, and two slashes for another host.
+    return clean.replace("\\", "%5C") if clean != path else path

@@ -1,0 +1,59 @@
+"""Does Anthropic's own client find its API here?"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import anthropic
+import pytest
+from anthropic.types import MessageParam
+
+from swapcore_http.config import ModelConfig
+from tests.http.serving import fake, serving
+
+pytestmark = pytest.mark.anyio
+
+HELLO: list[MessageParam] = [{"role": "user", "content": "hello"}]
+
+
+@asynccontextmanager
+async def client(*models: ModelConfig, base: str = "") -> AsyncIterator[anthropic.AsyncAnthropic]:
+    async with (
+        serving(*models) as served,
+        anthropic.AsyncAnthropic(api_key="none", base_url=served.base + base, max_retries=0) as api,
+    ):
+        yield api
+
+
+async def test_message() -> None:
+    async with client(fake("a", aliases=("claude",))) as api:
+        message = await api.messages.create(model="claude", max_tokens=9, messages=HELLO)
+    assert message.model == "a"
+    assert [block.text for block in message.content if block.type == "text"] == ["a says: w0 w1 w2 "]
+
+
+async def test_stream() -> None:
+    async with (
+        client(fake("a")) as api,
+        api.messages.stream(model="a", max_tokens=9, messages=HELLO) as stream,
+    ):
+        words = [word async for word in stream.text_stream]
+        final = await stream.get_final_message()
+    assert words == ["a says: w0 ", "w1 ", "w2 "]
+    assert final.usage.output_tokens == 3
+
+
+@pytest.mark.parametrize("base", ["", "/upstream/a"])
+async def test_errors_are_read_as_such(base: str) -> None:
+    async with client(fake("a", flags={"exit_at_start": 3}), base=base) as api:
+        with pytest.raises(anthropic.InternalServerError) as caught:
+            await api.messages.create(model="a", max_tokens=9, messages=HELLO)
+        assert caught.value.type == "api_error"
+        assert caught.value.status_code == 502
+        assert "exited with status 3" in str(caught.value.body)
+
+
+async def test_unknown_model() -> None:
+    async with client(fake("a")) as api:
+        with pytest.raises(anthropic.NotFoundError, match="no model is called 'nobody'") as caught:
+            await api.messages.count_tokens(model="nobody", messages=HELLO)
+        assert caught.value.type == "not_found_error"
