@@ -4,8 +4,9 @@ import errno
 import logging
 import socket
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from types import MappingProxyType
 
 __all__ = ["Ports", "is_taken"]
 
@@ -36,23 +37,38 @@ class Ports:
 
     def __init__(self) -> None:
         self._held: Counter[int] = Counter()
+        self._lent: dict[str, int] = {}
+
+    @property
+    def held(self) -> frozenset[int]:
+        """The ports that runs hold, borrowed or fixed."""
+        return frozenset(+self._held)
+
+    @property
+    def lent(self) -> Mapping[str, int]:
+        """The ports that are borrowed, by the models of the runs that have them."""
+        return MappingProxyType(self._lent)
 
     @contextmanager
-    def lend(self, wanted: int, run: str) -> Iterator[int]:
+    def lend(self, wanted: int, model: str) -> Iterator[int]:
         """Lend the port that is wanted, or another if it is not free.
 
         Args:
             wanted: The number that the configuration gives to the model.
-            run: What to call the borrower in the log.
+            model: The model of the run that borrows it, which has one run at a time.
 
         Raises:
             OSError: no port is free at all.
         """
         port = self._choose(wanted)
         if port != wanted:
-            logger.info("port %d is taken by something else: %s uses %d", wanted, run, port)
+            logger.info("port %d is taken by something else: %s uses %d", wanted, model, port)
         with self.hold(port):
-            yield port
+            self._lent[model] = port
+            try:
+                yield port
+            finally:
+                del self._lent[model]
 
     @contextmanager
     def hold(self, port: int) -> Iterator[None]:

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import anyio
+import attrs
 from aiohttp import web
 from attrs import define, frozen
 
@@ -108,13 +109,8 @@ def _unless_taken() -> Iterator[None]:
 
 def make_engine(config: Config) -> Engine:
     """Make the engine that this configuration describes."""
-    return Engine(
-        config.catalog(),
-        config.planner(),
-        policy=config.policy(),
-        max_queue=config.max_queue,
-        shutdown_timeout=config.shutdown_timeout,
-    )
+    settings = attrs.asdict(config.engine_settings(), recurse=False)
+    return Engine(config.catalog(), config.planner(), **settings)
 
 
 @asynccontextmanager

@@ -2,18 +2,21 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
-from typing import Literal, cast
+import math
+from collections.abc import Collection, Mapping
+from copy import copy
+from typing import Literal, Self, cast
 
 from attrs import field, frozen
 
 from swapcore.catalog import DEFAULT_CONCURRENCY_LIMIT, Catalog, Model
 from swapcore.collation import Policy
 from swapcore.planning import Planner
+from swapcore.settings import Settings as EngineSettings
 from swapcore_http.config.names import Names
 from swapcore_http.config.planners import planner_of
 from swapcore_http.config.problems import ConfigError, Problem, Severity, dotted
-from swapcore_http.config.rules import findings, numbering
+from swapcore_http.config.rules import LAST_PORT, findings, numbering
 from swapcore_http.config.schema import DEFAULT_UNLOAD_TIMEOUT, ModelConfig, Settings, by_id
 
 __all__ = ["Config"]
@@ -32,6 +35,9 @@ class Config(Settings):
         ConfigError: something in the settings makes no sense.
     """
 
+    as_written: Mapping[str, ModelConfig] = field(init=False, eq=False, repr=False)
+    """The models before their ports were counted: what does not differ in it is the same model."""
+
     _names: Names = field(init=False, eq=False, repr=False)
     _revisions: Mapping[str, str] = field(init=False, eq=False, repr=False)
     _priorities: Mapping[str, int] = field(init=False, eq=False, repr=False)
@@ -42,17 +48,27 @@ class Config(Settings):
             raise ConfigError(Problem(Severity.ERROR, dotted(each.path), each.message) for each in errors)
         # Before the ports are counted: a port belongs to a run, and counts for nothing here.
         object.__setattr__(self, "_revisions", {each.id: _revision(each) for each in self.models.values()})
-        numbers = numbering(self.models, self.start_port)
-        models = by_id(
-            each.numbered(numbers[each.id]) if each.id in numbers else each for each in self.models.values()
-        )
-        object.__setattr__(self, "models", models)
-        names = Names(models)
-        object.__setattr__(self, "_names", names)
+        object.__setattr__(self, "as_written", self.models)
+        names = _set_ports(self, numbering(self.models, self.start_port))
         ids = (names.resolve(name) for name in self.preload)
         object.__setattr__(self, "preload", tuple(dict.fromkeys(id_ for id_ in ids if id_ is not None)))
         priorities = {names.resolve(name): priority for name, priority in self.priorities.items()}
         object.__setattr__(self, "_priorities", priorities)
+
+    def beside(self, lent: Mapping[str, int], held: Collection[int]) -> Self:
+        """Return the same configuration with ports that do not meet those of runs.
+
+        Args:
+            lent: The numbers that `${PORT}` stands for in runs, by their models, which keep them.
+            held: All ports that runs hold; other models get none of them.
+        """
+        numbers = numbering(self.as_written, self.start_port, lent=lent, held=held)
+        if max(numbers.values(), default=0) > LAST_PORT:
+            # Where numbers run out, a run finds a free port when it starts.
+            return self
+        again = copy(self)
+        _set_ports(again, numbers)
+        return again
 
     def resolve(self, name: str) -> str | None:
         """Find the id of the model that callers mean by this id or alias; None if there is none."""
@@ -93,6 +109,16 @@ class Config(Settings):
             choice=cast(Literal["oldest", "age", "work"], collation.choice),
         )
 
+    def engine_settings(self) -> EngineSettings:
+        """Say to the engine what holds for all models."""
+        drain = self.reload_drain_timeout
+        return EngineSettings(
+            policy=self.policy(),
+            max_queue=self.max_queue,
+            shutdown_timeout=self.shutdown_timeout,
+            reload_drain_timeout=math.inf if drain is None else drain,
+        )
+
     def _model(self, model: ModelConfig) -> Model:
         limit = model.concurrency_limit
         own = model.health_check_timeout
@@ -107,6 +133,17 @@ class Config(Settings):
             pinned=model.pinned,
             revision=self._revisions[model.id],
         )
+
+
+def _set_ports(config: Config, numbers: Mapping[str, int]) -> Names:
+    """Give the models of a new configuration these ports, and index their names, which may hold them."""
+    models = by_id(
+        each.numbered(numbers[each.id]) if each.id in numbers else each for each in config.as_written.values()
+    )
+    names = Names(models)
+    object.__setattr__(config, "models", models)
+    object.__setattr__(config, "_names", names)
+    return names
 
 
 def _revision(model: ModelConfig) -> str:

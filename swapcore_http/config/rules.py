@@ -5,7 +5,8 @@ Python; the types of the values are right when they are asked.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from types import MappingProxyType
 from urllib.parse import urlsplit
 
 import attrs
@@ -18,21 +19,39 @@ from swapcore_http.config.routing_rules import COLLATION, routing_findings
 from swapcore_http.config.schema import DEFAULT_PROXY, NO_CHECK, ModelConfig, Settings
 from swapcore_http.config.setting import settings_of
 
-__all__ = ["LOG_LEVELS", "findings", "numbering"]
+__all__ = ["LAST_PORT", "LOG_LEVELS", "findings", "numbering"]
 
 LOG_LEVELS = ("debug", "info", "warn", "error")
 LAST_PORT = 65535
+EMPTY: Mapping[str, int] = MappingProxyType({})
 BLANK = re.compile(r"[\s\x00-\x1f\x7f]")
 BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
-def numbering(models: Mapping[str, ModelConfig], start_port: int) -> dict[str, int]:
-    """Number the models that need a port and have none, as llama-swap does: by id, in byte order."""
-    taken = {model.port for model in models.values()}
+def numbering(
+    models: Mapping[str, ModelConfig],
+    start_port: int,
+    *,
+    lent: Mapping[str, int] = EMPTY,
+    held: Collection[int] = (),
+) -> dict[str, int]:
+    """Number the models that need a port and have none, as llama-swap does: by id, in byte order.
+
+    Args:
+        models: The models.
+        start_port: The first number.
+        lent: The numbers that models already have, and keep.
+        held: Further numbers that are left out.
+    """
+    taken = {*(model.port for model in models.values()), *lent.values(), *held}
     numbers: dict[str, int] = {}
     port = start_port
     for id_ in sorted(models, key=lambda each: each.encode("utf-8", "surrogatepass")):
-        if models[id_].uses_port and models[id_].port is None:
+        if not models[id_].uses_port or models[id_].port is not None:
+            continue
+        if id_ in lent:
+            numbers[id_] = lent[id_]
+        else:
             while port in taken:
                 port += 1
             numbers[id_] = port

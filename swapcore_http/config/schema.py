@@ -215,6 +215,12 @@ class Settings:
     )
     """How long callers are still served after the server was told to end."""
 
+    reload_drain_timeout: int | None = field(
+        default=None, metadata=written("reloadDrainTimeout", "seconds, 0 or more", minimum=0)
+    )
+    """How long callers are still served by a model that a new configuration changes or lacks; None for
+    as long as they like."""
+
     log_level: str = field(default="info", metadata=written("logLevel", "debug, info, warn or error"))
     """How much is logged: debug, info, warn or error."""
 

@@ -7,7 +7,7 @@ from typing import Any
 import anyio
 import pytest
 
-from swapcore import Phase
+from swapcore import Phase, Policy, Settings
 from swapcore_http.config import CollationConfig, Config, GroupConfig, MatrixConfig
 from swapcore_http.serve import make_engine
 from tests.http.serving import Served, fake, serving
@@ -140,10 +140,22 @@ async def test_what_nobody_gets(name: str, value: str, expected: str) -> None:
 
 
 def test_the_fields_of_a_configuration_reach_the_engine() -> None:
-    config = Config(patience=5, max_queue=7, shutdown_timeout=9, collation=CollationConfig(choice="work"))
+    config = Config(
+        patience=5,
+        max_queue=7,
+        shutdown_timeout=9,
+        reload_drain_timeout=3,
+        collation=CollationConfig(choice="work"),
+    )
     settings = make_engine(config)._state.settings
-    assert settings.policy == config.policy()
-    assert (settings.max_queue, settings.shutdown_timeout) == (7, 9)
+    assert (
+        settings
+        == config.engine_settings()
+        == Settings(
+            policy=Policy(patience=5, choice="work"), max_queue=7, shutdown_timeout=9, reload_drain_timeout=3
+        )
+    )
+    assert make_engine(Config())._state.settings == Settings()
 
 
 @pytest.mark.parametrize("allowed", [False, True])

@@ -61,6 +61,16 @@ def test_lends_a_port_again_that_was_given_back() -> None:
         assert lent == wanted
 
 
+def test_says_who_has_which_port() -> None:
+    ports = Ports()
+    wanted, fixed = free_port(), free_port()
+    with ports.lend(wanted, "a") as lent, ports.hold(fixed):
+        assert dict(ports.lent) == {"a": lent}
+        assert ports.held == {lent, fixed}
+    assert not ports.lent
+    assert not ports.held
+
+
 def test_lends_no_port_that_a_run_holds_by_its_command() -> None:
     ports = Ports()
     wanted = free_port()

@@ -98,6 +98,32 @@ def test_a_port_that_was_chosen_is_kept_and_not_counted_again() -> None:
     assert [each.port for each in config.models.values()] == [5801, 5800, 5802]
 
 
+def numbered(*names: str, start: int = 5800) -> Config:
+    models = [ModelConfig(name, cmd="serve ${PORT}", check_endpoint="/${PORT}") for name in names]
+    return Config(
+        [*models, ModelConfig("fixed", cmd="serve", proxy="http://localhost:9000")], start_port=start
+    )
+
+
+def ports(config: Config) -> dict[str, int | None]:
+    return {model.id: model.port for model in config.models.values() if model.id != "fixed"}
+
+
+def test_a_run_keeps_its_port_and_the_numbering_skips_it() -> None:
+    config = numbered("a", "b", "c", "d")
+    assert ports(config) == {"a": 5800, "b": 5801, "c": 5802, "d": 5803}
+    beside = config.beside({"c": 5800, "gone": 5802}, {5800, 5802, 5803, 9000})
+    assert ports(beside) == {"a": 5801, "b": 5804, "c": 5800, "d": 5805}
+    assert beside.models["c"].check_endpoint == "/5800"
+    assert beside.catalog() == config.catalog(), "no model is another one because of its port"
+    assert ports(config) == {"a": 5800, "b": 5801, "c": 5802, "d": 5803}, "it is a new one"
+
+
+def test_where_no_number_is_left_over_the_runs_find_their_ports() -> None:
+    config = numbered("a", "b", start=65534)
+    assert ports(config.beside({}, {65534})) == {"a": 65534, "b": 65535}
+
+
 def test_effective_limits() -> None:
     config = Config(
         [

@@ -97,6 +97,7 @@ def test_defaults() -> None:
         global_ttl=0,
         unload_timeout=10,
         shutdown_timeout=30,
+        reload_drain_timeout=None,
         log_level="info",
         preload=(),
         patience=60.0,
@@ -118,6 +119,7 @@ def test_top_level() -> None:
         globalTTL: 7
         unloadTimeout: 0
         shutdownTimeout: 0
+        reloadDrainTimeout: 9
         logLevel: " WARN "
         hooks: {on_startup: {preload: [" o ", a, "", ~, a]}}
         models: {a: {cmd: "x ${PORT}", aliases: [o]}}
@@ -139,6 +141,7 @@ def test_top_level() -> None:
             global_ttl=7,
             unload_timeout=0,
             shutdown_timeout=0,
+            reload_drain_timeout=9,
             log_level="warn",
             preload=("a",),
             patience=10.0,
