@@ -2,21 +2,22 @@
 
 Where the name stands depends on the method and the content type: in the
 query, in a JSON object, in a field of a form. The bytes are looked at, never
-changed, except by `Named.renamed`, which replaces the name and nothing else.
+changed: `Named.edits` says what would replace the name and nothing else.
 """
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from email.message import Message
 from email.parser import BytesHeaderParser
 from email.utils import collapse_rfc2231_value
-from typing import Any
-from urllib.parse import parse_qs
+from urllib.parse import quote_plus, unquote_to_bytes
 
 from attrs import frozen
 
-__all__ = ["Named", "NoModelError", "UnreadableError", "find_model"]
+from swapcore_http.jsontext import Member, decoded, members, offsets, skip
+
+__all__ = ["Edit", "Named", "NoModelError", "UnreadableError", "edited", "find_model"]
 
 NO_MODEL = "no model id could be identified"
 
@@ -26,9 +27,10 @@ MAX_FORM_FIELDS = 10_000
 MAX_PART_HEAD = 16 * 1024
 """Bytes of the header fields of one multipart part that are looked at."""
 
-# Numbers stay text: their values are of no interest, and huge ones are costly to convert.
-_DECODER = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=str)
-_SPACE = re.compile(r"[ \t\n\r]*")
+Edit = tuple[int, int, bytes]
+"""What is to stand in some bytes in place of those from one position to another."""
+
+_PAIR = re.compile(rb"[^&]+")
 
 
 class NoModelError(LookupError):
@@ -47,20 +49,30 @@ class Named:
     """The name as the client wrote it, not resolved yet."""
 
     spans: tuple[tuple[int, int], ...] = ()
-    """Where the body says so, as (start, end) in bytes: more than once if the key is repeated."""
+    """Where it says so, as (start, end) in bytes: more than once if the key is repeated."""
 
-    as_json: bool = False
-    """Whether the name is written as a JSON value there."""
+    write: Callable[[str], str] = str
+    """How a name is written there."""
 
-    def renamed(self, body: bytes, name: str) -> bytes:
-        """Return the body with that name in place of the client's, and all other bytes as they are."""
-        written = (json.dumps(name, ensure_ascii=False) if self.as_json else name).encode()
-        pieces = []
-        done = 0
-        for start, end in self.spans:
-            pieces += [body[done:start], written]
-            done = end
-        return b"".join([*pieces, body[done:]])
+    in_query: bool = False
+    """Whether that is in the query, and not in the body."""
+
+    is_json: bool = False
+    """Whether the body is a JSON object."""
+
+    def edits(self, name: str) -> list[Edit]:
+        """Say what makes it name that model instead, and leaves all other bytes as they are."""
+        written = self.write(name).encode(errors="surrogateescape")
+        return [(start, end, written) for start, end in self.spans]
+
+
+def edited(data: bytes, edits: list[Edit]) -> bytes:
+    """Make these changes, which are in ascending order."""
+    pieces, done = [], 0
+    for start, end, new in edits:
+        pieces += [data[done:start], new]
+        done = end
+    return b"".join([*pieces, data[done:]])
 
 
 def find_model(*, method: str, query: str, content_type: str, body: bytes) -> Named:
@@ -77,11 +89,12 @@ def find_model(*, method: str, query: str, content_type: str, body: bytes) -> Na
 
     Raises:
         NoModelError: no name, or an empty one.
-        UnreadableError: the content type says JSON, and the body is none.
+        UnreadableError: the content type says JSON, and the body is none; if
+            it names its model before that shows, or beside it, that is no error.
     """
     kind = content_type.lower()
     if method in {"GET", "HEAD"}:
-        named = Named(_first(query, "model"))
+        named = _in_form(query.encode(errors="surrogateescape"), in_query=True)
         hint = "the query has no `model`"
     elif "application/json" in kind:
         return _in_json(body)
@@ -89,8 +102,9 @@ def find_model(*, method: str, query: str, content_type: str, body: bytes) -> Na
         named = _in_multipart(body, content_type)
         hint = "the form has no field `model`"
     else:
-        form = body.decode(errors="replace") if "application/x-www-form-urlencoded" in kind else ""
-        named = Named(_first(form, "model") or _first(query, "model"))
+        named = _in_form(body if "application/x-www-form-urlencoded" in kind else b"")
+        if not named.name:
+            named = _in_form(query.encode(errors="surrogateescape"), in_query=True)
         hint = "neither form nor query has a field `model`"
         if body.lstrip()[:1] == b"{":
             said = repr(content_type) if content_type else "missing"
@@ -100,88 +114,65 @@ def find_model(*, method: str, query: str, content_type: str, body: bytes) -> Na
     return named
 
 
-def _first(form: str, field: str) -> str:
-    """Return the first value of a field of an urlencoded form, or an empty text."""
-    try:
-        values = parse_qs(form, keep_blank_values=True, max_num_fields=MAX_FORM_FIELDS)
-    except ValueError:
-        return ""
-    return values.get(field, [""])[0]
+def _in_form(form: bytes, *, in_query: bool = False) -> Named:
+    """Find the first of the fields `model` of an urlencoded form."""
+    names, spans = [], []
+    for number, pair in enumerate(_PAIR.finditer(form)):
+        if number >= MAX_FORM_FIELDS:
+            return Named("")
+        key, _, value = pair[0].partition(b"=")
+        if _unquoted(key) == "model":
+            names.append(_unquoted(value))
+            spans.append((pair.end() - len(value), pair.end()))
+    return Named(names[0] if names else "", tuple(spans), quote_plus, in_query=in_query)
+
+
+def _unquoted(text: bytes) -> str:
+    return unquote_to_bytes(text.replace(b"+", b" ")).decode(errors="replace")
 
 
 def _in_json(body: bytes) -> Named:
-    try:
-        text = body.decode()
-        found = list(_members(text, "model"))
-    except UnicodeDecodeError as error:
-        raise UnreadableError(f"the body is not valid JSON: byte {error.start} is not UTF-8") from None
-    except json.JSONDecodeError as error:
-        where = f"line {error.lineno} column {error.colno}"
-        raise UnreadableError(f"the body is not valid JSON: {error.msg} at {where}") from None
-    except RecursionError:
-        raise UnreadableError("the body is nested too deeply") from None
+    text = decoded(body)
+    found, error = _read(text, lenient=False)
+    if error is not None and not found:
+        # Whether malformed JSON is good enough is for the upstream to say, if it can be told which one.
+        found, _ = _read(text, lenient=True)
     # As in llama-swap the first of several counts, and what is no text counts as it is written.
     name = ""
     if found:
-        value, start, end = found[0]
-        name = value if isinstance(value, str) else "" if value is None else text[start:end]
+        value, first = found[0].value, found[0]
+        name = (
+            value if isinstance(value, str) else "" if value is None else text[first.value_start : first.end]
+        )
+    if not name and error is not None:
+        raise UnreadableError(error)
     if not name:
-        is_object = text.lstrip(" \t\n\r").startswith("{")
+        is_object = text.startswith("{", skip(text, 0))
         raise NoModelError(
             f"{NO_MODEL}: " + ("the body has no `model`" if is_object else "the body is not a JSON object")
         )
-    offsets = _offsets(text, body, [position for _, *span in found for position in span])
-    return Named(name, tuple(zip(offsets, offsets, strict=True)), as_json=True)
+    ends = offsets(text, body, [position for one in found for position in (one.value_start, one.end)])
+    return Named(name, tuple(zip(ends, ends, strict=True)), _as_json, is_json=True)
 
 
-def _members(text: str, wanted: str) -> Iterator[tuple[Any, int, int]]:
-    """Yield value, start and end of the top-level members of that name; read all of the text."""
-    position = _skip(text, 0)
-    if text[position : position + 1] != "{":
-        _DECODER.decode(text)
-        return
-    position = _skip(text, position + 1)
-    more = text[position : position + 1] != "}"
-    while more:
-        if text[position : position + 1] != '"':
-            raise json.JSONDecodeError("Expecting property name enclosed in double quotes", text, position)
-        key, position = _DECODER.raw_decode(text, position)
-        position = _expect(text, _skip(text, position), ":")
-        start = _skip(text, position)
-        value, end = _DECODER.raw_decode(text, start)
-        if key == wanted:
-            yield value, start, end
-        position = _skip(text, end)
-        more = text[position : position + 1] == ","
-        if more:
-            position = _skip(text, position + 1)
-    position = _skip(text, _expect(text, position, "}"))
-    if position != len(text):
-        raise json.JSONDecodeError("Extra data", text, position)
+def _read(text: str, *, lenient: bool) -> tuple[list[Member], str | None]:
+    """Collect the members called `model`, and say what is wrong with what comes after them."""
+    found = []
+    try:
+        # Items of arrays have no name.
+        for member in members(text, lenient=lenient):
+            if member.key == "model":
+                found.append(member)  # noqa: PERF401 - those before the error count.
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno} column {error.colno}"
+        return found, f"the body is not valid JSON: {error.msg} at {where}"
+    except RecursionError:
+        return found, "the body is nested too deeply"
+    return found, None
 
 
-def _skip(text: str, position: int) -> int:
-    match = _SPACE.match(text, position)
-    return position if match is None else match.end()
-
-
-def _expect(text: str, position: int, mark: str) -> int:
-    if text[position : position + 1] != mark:
-        raise json.JSONDecodeError(f"Expecting {mark!r}", text, position)
-    return position + 1
-
-
-def _offsets(text: str, body: bytes, positions: list[int]) -> Iterator[int]:
-    """Yield the offsets in bytes of ascending positions in the text."""
-    if len(text) == len(body):
-        yield from positions
-        return
-    offset = done = 0
-    for position in positions:
-        # Each stretch is encoded once, however often the key is repeated.
-        offset += len(text[done:position].encode())
-        done = position
-        yield offset
+def _as_json(name: str) -> str:
+    return json.dumps(name, ensure_ascii=False)
 
 
 def _in_multipart(body: bytes, content_type: str) -> Named:

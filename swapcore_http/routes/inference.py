@@ -5,7 +5,7 @@ from http import HTTPStatus
 import anyio.to_thread
 from aiohttp import web
 
-from swapcore_http.extract import Named, NoModelError, UnreadableError, find_model
+from swapcore_http.extract import Named, NoModelError, UnreadableError, edited, find_model
 from swapcore_http.responses import ApiError
 from swapcore_http.routes.context import CONTEXT, serve
 
@@ -103,8 +103,8 @@ async def answer(request: web.Request, target: str) -> web.StreamResponse:
         shown = named.name if len(named.name) <= SHOWN else named.name[:SHOWN] + "…"
         raise NotNamedError(HTTPStatus.NOT_FOUND, f"no model is called {shown!r}; GET /v1/models lists them")
     known_as = config.models[model].use_model_name
-    if known_as:
-        body = named.renamed(body, known_as)
+    if known_as and not named.in_query:
+        body = edited(body, named.edits(known_as))
     return await serve(request, model, target=target, body=body)
 
 
