@@ -10,6 +10,7 @@ import heapq
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
+from itertools import zip_longest
 from typing import Literal
 
 from attrs import define, field, frozen
@@ -67,18 +68,27 @@ class Waiting:
     order: int
     """How many callers had arrived before it, which settles ties of time."""
 
+    caller: str | None = None
+    """Whose it is: see `Line`."""
+
     due: float = field(default=math.inf, init=False)
     """When its model goes first because of it; fixed as it joins a line."""
 
 
+_Turns = OrderedDict[str | None, OrderedDict[int, Waiting]]
+"""The tickets of one priority by whose they are, whose turn is next first."""
+
+
 @define(eq=False)
 class Line:
-    """The callers who wait for one model.
+    """The tickets that wait for one model.
 
-    They go by priority, and by arrival within one; by arrival alone while one
-    of them is due. Joining, leaving and being let through cost the same
-    however many wait: an `OrderedDict` finds its first entry at once, which a
-    plain `dict` with a thousand entries removed from its front does not.
+    They go by priority; within one, whoever they belong to take turns, and
+    each one's own go by arrival. Where nobody is named, all belong to the
+    same one. While any of them is due, they go by arrival alone. Joining,
+    leaving and being let through cost the same however many wait: an
+    `OrderedDict` finds its first entry at once, which a plain `dict` with a
+    thousand entries removed from its front does not.
     """
 
     model: str
@@ -88,26 +98,42 @@ class Line:
     """The sum of their times of arrival."""
 
     _by_arrival: OrderedDict[int, Waiting] = field(factory=OrderedDict, init=False)
-    _by_priority: dict[int, OrderedDict[int, Waiting]] = field(factory=dict, init=False)
+    _by_priority: dict[int, _Turns] = field(factory=dict, init=False)
     _dues: list[tuple[float, int]] = field(factory=list, init=False)
 
     def __len__(self) -> int:
         return len(self._by_arrival)
 
     def join(self, waiting: Waiting) -> None:
-        """Let a caller in at the end of its priority."""
+        """Let a ticket in behind those of its priority and caller; a caller new to it has the last turn."""
         self._by_arrival[waiting.ticket] = waiting
-        self._by_priority.setdefault(waiting.priority, OrderedDict())[waiting.ticket] = waiting
+        turns = self._by_priority.get(waiting.priority)
+        if turns is None:
+            turns = self._by_priority[waiting.priority] = OrderedDict()
+        own = turns.get(waiting.caller)
+        if own is None:
+            own = turns[waiting.caller] = OrderedDict()
+        own[waiting.ticket] = waiting
         self.arrivals += waiting.arrived_at
 
-    def leave(self, waiting: Waiting) -> None:
-        """Take a caller out, wherever it stands."""
+    def leave(self, waiting: Waiting, *, served: bool = False) -> None:
+        """Take a ticket out, wherever it stands; if it is served, its caller's next turn is the last."""
         del self._by_arrival[waiting.ticket]
-        same = self._by_priority[waiting.priority]
-        del same[waiting.ticket]
-        if not same:
-            del self._by_priority[waiting.priority]
+        turns = self._by_priority[waiting.priority]
+        own = turns[waiting.caller]
+        del own[waiting.ticket]
+        if own:
+            if served:
+                turns.move_to_end(waiting.caller)
+        else:
+            del turns[waiting.caller]
+            if not turns:
+                del self._by_priority[waiting.priority]
         self.arrivals -= waiting.arrived_at
+
+    def held_by(self, caller: str) -> int:
+        """Return how many of the tickets are this caller's."""
+        return sum(len(turns.get(caller, ())) for turns in self._by_priority.values())
 
     def set_due(self, waiting: Waiting, due: float) -> None:
         """Fix when this caller falls due; once, and never if not called."""
@@ -130,15 +156,20 @@ class Line:
         """Return who is let through next; the line must not be empty."""
         if self._dues and self.due <= now:
             return self.oldest()
-        same = self._by_priority[max(self._by_priority)]
-        return same[next(iter(same))]
+        turns = self._by_priority[max(self._by_priority)]
+        own = turns[next(iter(turns))]
+        return own[next(iter(own))]
 
     def everyone(self, now: float) -> list[Waiting]:
         """Return all who wait, in the order in which they would be let through."""
         if self.due <= now:
             return list(self._by_arrival.values())
-        priorities = sorted(self._by_priority, reverse=True)
-        return [one for priority in priorities for one in self._by_priority[priority].values()]
+        found: list[Waiting] = []
+        for priority in sorted(self._by_priority, reverse=True):
+            # A round after the other: the first ticket of each, the second of each, and so on.
+            for turn in zip_longest(*(own.values() for own in self._by_priority[priority].values())):
+                found += [one for one in turn if one is not None]
+        return found
 
 
 def in_turn(

@@ -42,6 +42,11 @@ class Engine:
         shutdown_timeout: Seconds that leases may outlast a draining shutdown.
         reload_drain_timeout: Seconds that leases may outlast a new catalog
             that their model is not part of, or changed in.
+        caller_share: The part of each queue that the tickets of one caller may
+            hold: see `Settings`.
+
+    Raises:
+        ValueError: `caller_share` is not above 0 and at most 1.
     """
 
     def __init__(
@@ -53,12 +58,14 @@ class Engine:
         max_queue: int = 100_000,
         shutdown_timeout: float = 30.0,
         reload_drain_timeout: float = math.inf,
+        caller_share: float = 1.0,
     ) -> None:
         settings = Settings(
             policy=policy or Policy(),
             max_queue=max_queue,
             shutdown_timeout=shutdown_timeout,
             reload_drain_timeout=reload_drain_timeout,
+            caller_share=caller_share,
         )
         self._state = State(catalog, planner, settings)
 

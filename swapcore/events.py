@@ -55,6 +55,15 @@ class Arrived:
     patience: float | None = None
     """How many seconds it may wait before its model goes first; `None` for its model's."""
 
+    caller: str | None = None
+    """An opaque key for whose ticket this is, say the name of an API key; `None` for nobody in particular.
+
+    Among the tickets of one model and priority the callers take turns, and
+    none may hold more than its share of the queue."""
+
+    share: float | None = None
+    """The part of each queue that the caller may hold, above 0 and up to 1; `None` for the engine's."""
+
 
 @frozen
 class Released:

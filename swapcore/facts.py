@@ -129,7 +129,9 @@ def _arrive(state: State, orders: Orders, arrived: Arrived) -> None:
         line = state.lines[model] = Line(model)
     state.arrivals += 1
     state.waiting += 1
-    waiting = ticket.waiting = Waiting(arrived.ticket, arrived.priority, state.now, state.arrivals)
+    waiting = ticket.waiting = Waiting(
+        arrived.ticket, arrived.priority, state.now, state.arrivals, arrived.caller
+    )
     line.join(waiting)
     if run is not None and run.coming:
         run.abandoned_at = None
@@ -137,11 +139,10 @@ def _arrive(state: State, orders: Orders, arrived: Arrived) -> None:
         if ticket.run is not None:
             _mark_evicted(state, run)
             return
-    if len(line) > state.catalog.by_id[model].max_queue or state.waiting > state.settings.max_queue:
+    full = _is_one_too_many(state, line, arrived)
+    if full is not None:
         _leave_line(state, ticket)
-        seconds = seconds_until_served(state, model)
-        detail = f"{len(line)} requests wait for {model} and {state.waiting} in all; no more may"
-        orders.reject(arrived.ticket, Refusal.QUEUE_FULL, detail, seconds)
+        orders.reject(arrived.ticket, Refusal.QUEUE_FULL, full, seconds_until_served(state, model))
         return
     due = due_at(state, line, _patience(state, arrived))
     earlier = due < line.due
@@ -167,6 +168,22 @@ def _is_refused(state: State, orders: Orders, arrived: Arrived) -> bool:
         orders.reject(arrived.ticket, Refusal.COOLING_DOWN, _cooling(model, failures, seconds), seconds)
         return True
     return False
+
+
+def _is_one_too_many(state: State, line: Line, arrived: Arrived) -> str | None:
+    """Say why a ticket that has joined this line may not wait in it, if that is so."""
+    model, caller = arrived.model, arrived.caller
+    most, most_in_all = state.catalog.by_id[model].max_queue, state.settings.max_queue
+    if len(line) > most or state.waiting > most_in_all:
+        return f"{len(line) - 1} requests wait for {model} and {state.waiting - 1} in all; no more may"
+    share = state.settings.caller_share if arrived.share is None else arrived.share
+    if caller is None or share == 1.0:
+        return None
+    own = line.held_by(caller)
+    in_all = sum(other.held_by(caller) for other in state.lines.values())
+    if own > max(1.0, share * most) or in_all > max(1.0, share * most_in_all):
+        return f"{own - 1} requests of this caller wait for {model} and {in_all - 1} in all; no more may"
+    return None
 
 
 def _patience(state: State, arrived: Arrived) -> float:

@@ -31,9 +31,11 @@ def refuse_misuse(state: State, event: Event, now: float) -> None:
     if not now >= state.now:  # Written so that NaN is refused as well.
         raise MisuseError(f"time went back: {event} at {now}, after an event at {state.now}")
     match event:
-        case Arrived(ticket):
+        case Arrived(ticket, share=share):
             if ticket in state.tickets:
                 raise MisuseError(f"ticket {ticket} has arrived already and is not released")
+            if share is not None and not 0.0 < share <= 1.0:
+                raise MisuseError(f"a share is above 0 and at most 1: {event}")
         case Released(ticket):
             if ticket not in state.tickets:
                 raise MisuseError(f"ticket {ticket} has not arrived, or is released already")

@@ -49,7 +49,7 @@ class Orders:
             waiting = line.first(state.now) if run.closed_for is None else line.oldest()
             if run.closed_for is not None and waiting.order > run.batch:
                 break
-            line.leave(waiting)
+            line.leave(waiting, served=True)
             state.waiting -= 1
             ticket = state.tickets[waiting.ticket]
             ticket.waiting = None

@@ -11,7 +11,11 @@ __all__ = ["Settings"]
 
 @frozen(kw_only=True)
 class Settings:
-    """The dials and limits that belong to no model."""
+    """The dials and limits that belong to no model.
+
+    Raises:
+        ValueError: a limit is out of its range.
+    """
 
     policy: Policy = field(factory=Policy)
     """The dials of collation."""
@@ -24,3 +28,11 @@ class Settings:
 
     reload_drain_timeout: float = math.inf
     """Seconds that leases may outlast a new catalog that their model is not part of, or changed in."""
+
+    caller_share: float = 1.0
+    """The part of each queue, the models' own and the one in all, that the tickets of one `Arrived.caller`
+    may hold, above 0 and up to 1. One ticket always may wait; and those of nobody in particular, all."""
+
+    def __attrs_post_init__(self) -> None:
+        if not 0.0 < self.caller_share <= 1.0:
+            raise ValueError(f"caller_share is {self.caller_share}; expected above 0 and at most 1")

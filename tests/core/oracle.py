@@ -6,6 +6,7 @@ fault in the engine's own counters cannot hide itself.
 """
 
 import math
+from collections import Counter
 
 from attrs import define, field
 
@@ -64,6 +65,8 @@ class Judge:
     now: float = -math.inf
     shutting_down: bool = False
     aborted: set[str] = field(factory=set)
+    turns: Counter[tuple[int, str | None]] = field(factory=Counter)
+    """How often since a ticket began to wait its own caller had a turn before it, and others overtook it."""
 
     def see(self, now: float, event: Event, commands: tuple[Command, ...]) -> None:
         assert now >= self.now
@@ -181,9 +184,22 @@ class Judge:
         assert len(run.leases) <= self.catalog.by_id[model].concurrency_limit
         asked = next(one for one in self.waiting if one.ticket == ticket)
         assert asked.model == model, "a caller was given another model"
-        ahead = [one for one in self.waiting[: self.waiting.index(asked)] if one.model == model]
-        assert all(one.priority != asked.priority for one in ahead), f"ticket {ticket} overtook {ahead}"
+        self.judge_turn(asked)
         self.waiting.remove(asked)
+
+    def judge_turn(self, asked: Arrived) -> None:
+        """Nobody overtakes within a priority but by turns: once, and once more for each turn of the other."""
+        place = self.waiting.index(asked)
+        for nth, one in enumerate(self.waiting):
+            if (one.model, one.priority) != (asked.model, asked.priority):
+                continue
+            if one.caller == asked.caller:
+                assert nth >= place, f"{asked} overtook {one}"
+                self.turns[one.ticket, one.caller] += 1
+            elif nth < place:
+                self.turns[one.ticket, asked.caller] += 1
+                had = self.turns[one.ticket, one.caller]
+                assert self.turns[one.ticket, asked.caller] <= had + 1, f"{asked} overtook {one} out of turn"
 
     def judge_answer(self, ticket: int) -> None:
         assert ticket in self.open_tickets, "nothing is said to a caller who has gone"

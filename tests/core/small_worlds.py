@@ -65,7 +65,9 @@ class Scope:
     models: tuple[Model, ...]
     planner: Planner
     asks: tuple[str, ...]
-    """For each caller in turn the models that it may ask for."""
+    """For each ticket in turn the models that it may ask for."""
+    callers: str = ""
+    """Whose each ticket is, a letter for each; if not given, nobody's."""
     policy: Policy = field(factory=lambda: Policy(patience=20.0))
     starts: int = 2
     """How often a model is started: what follows from more is not followed up, but for its calm end."""
@@ -111,7 +113,7 @@ _COPIED = {
     cls: tuple(one.name for one in fields(cls))
     for cls in (State, Ticket, Run, Line, Waiting, Failures, Judge, RunRecord)
 }
-_CONTAINERS = frozenset({dict, OrderedDict, list, set})
+_CONTAINERS = frozenset({dict, OrderedDict, Counter, list, set})
 _CACHES = frozenset({"position", "pairs", "one_way"})
 """Fields of `State` that say again what the catalog and the planner say: they are replaced, never wrong."""
 
@@ -130,6 +132,8 @@ def _fork(value: Any, memo: dict[int, Any]) -> Any:
                     one = _fork(one, memo)
                 setattr(known, name, one)
         return known
+    if cls is Counter:
+        return Counter(value)
     if cls is dict or cls is OrderedDict:
         return cls(
             (key, _fork(one, memo) if type(one) in _COPIED or type(one) in _CONTAINERS else one)
@@ -146,7 +150,7 @@ COMPARED = {
     Run: """model number started_at deadline stage leases ready_at batch closed_for evict_for abandoned_at
         idle_since ended_at reason outdated""",
     Ticket: "model waiting run forwarded_at",
-    Waiting: "ticket priority arrived_at order due",
+    Waiting: "ticket priority arrived_at order due caller",
     Line: "model arrivals _by_arrival _by_priority _dues",
     Failures: "count until detail",
 }
@@ -220,7 +224,8 @@ class World:
         if left["tickets"]:
             ticket = len(self.scope.asks) - left["tickets"] + 1
             for name in self.scope.asks[ticket - 1]:
-                yield Arrived(ticket, name), 0.0, "tickets"
+                whose = self.scope.callers[ticket - 1 : ticket] or None
+                yield Arrived(ticket, name, caller=whose), 0.0, "tickets"
         for number, run in self.judge.runs.items():
             if number not in self.said_ready and not run.lost:
                 # This can be a late one, which crossed a stop.
@@ -314,7 +319,10 @@ class World:
 
         places = {one.ticket: place for place, one in enumerate(self.judge.waiting)}
         lines = [
-            (model, [(places[one.ticket], one.priority, ago(one.due)) for one in line.everyone(now)])
+            (
+                model,
+                [(places[one.ticket], one.priority, one.caller, ago(one.due)) for one in line.everyone(now)],
+            )
             for model, line in sorted(state.lines.items())
         ]
         runs = [
@@ -350,11 +358,17 @@ class World:
             )
             for run in self.judge.runs.values()
         ]
+        turns = sorted(
+            (places[ticket], whose or "", times)
+            for (ticket, whose), times in self.judge.turns.items()
+            if ticket in places
+        )
         cut = Counter(one.model for one in state.tickets.values() if one.run and one.run.stage is Stage.OVER)
         everything = (
             lines,
             runs,
             judged,
+            turns if self.scope.callers else None,
             sorted(cut.items()),
             sorted(self.judge.aborted),
             [(target, plan.evict) for target, plan in state.plans.items()],

@@ -124,12 +124,21 @@ class EngineMachine(RuleBasedStateMachine):
                     pass
 
     @rule(
-        model=models, priority=st.integers(0, 1), patience=st.sampled_from([None, None, 0.0, 12.0, math.inf])
+        model=models,
+        priority=st.integers(0, 1),
+        patience=st.sampled_from([None, None, 0.0, 12.0, math.inf]),
+        caller=st.sampled_from([None, None, "x", "y"]),
+        share=st.sampled_from([None, None, 0.5]),
     )
-    def arrive(self, model: str, priority: int, patience: float | None) -> None:
+    def arrive(
+        self, model: str, priority: int, patience: float | None, caller: str | None, share: float | None
+    ) -> None:
         self.tickets += 1
         self.open[self.tickets] = None
-        self.tell(Arrived(self.tickets, model, priority, patience))
+        self.tell(Arrived(self.tickets, model, priority, patience, caller, share))
+        if caller is not None:
+            waiting = [one for one in self.driven.judge.waiting if one.caller == caller]
+            assert len(waiting) <= 9 * 0.75 or share is None
 
     @precondition(lambda self: self.open)
     @rule(data=st.data())

@@ -91,7 +91,16 @@ policies = st.builds(
     quantum=seconds,
     choice=st.sampled_from(["oldest", "age", "work"]),
 )
+limits = st.builds(
+    Settings,
+    policy=policies,
+    max_queue=st.integers(),
+    shutdown_timeout=anything,
+    reload_drain_timeout=anything,
+    caller_share=st.floats(0.0, 1.0, exclude_min=True),
+)
 st.register_type_strategy(float, anything)
+st.register_type_strategy(Settings, limits)
 st.register_type_strategy(Policy, policies)
 st.register_type_strategy(Catalog, catalogs)
 st.register_type_strategy(Planner, planners)

@@ -41,6 +41,10 @@ SUITE = {
         1_000,
     ),
     "one slot, wishes, runs fail": (evolve(SINGLE, asks=TWO, loads=1, faults=1), 4_000),
+    "one slot, three callers take turns": (
+        evolve(SINGLE, asks=("a", "ab", "ab", "ab"), callers="xxyz", cancels=1),
+        10_000,
+    ),
     "one slot, shutdown": (evolve(SINGLE, asks=TWO, shutdowns=2, faults=1, cancels=1), 9_000),
     "pairs": (evolve(PAIRS, cancels=1), 10_000),
     "pairs, unload": (evolve(PAIRS, asks=TWO, unloads=1), 1_500),
