@@ -8,6 +8,7 @@ from typing import Any
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from swapcore_http.bodies import Bodies
 from swapcore_http.config import Config
 from swapcore_http.cors import answer_preflight
 from swapcore_http.driver import Driver, EngineFailedError
@@ -29,7 +30,7 @@ def make_app(driver: Driver, config: Config) -> web.Application:
     the first request and left after the last.
     """
     app = web.Application(middlewares=[answer_preflight, answer_errors, answer_unknown])
-    app[CONTEXT] = Context(driver, config)
+    app[CONTEXT] = Context(driver, config, Bodies(config.max_body_mb * 1024 * 1024))
     app.cleanup_ctx.append(_keep_sessions)
     app.on_response_prepare.append(keep_fields)
     for module in (comfyui, inference, listing, operation, passthrough):

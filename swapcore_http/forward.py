@@ -21,6 +21,7 @@ from attrs import define, frozen
 from multidict import CIMultiDict
 from yarl import URL
 
+from swapcore_http.bodies import Body
 from swapcore_http.driver import Lease
 from swapcore_http.headers import for_client, for_upstream
 from swapcore_http.responses import ApiError
@@ -44,8 +45,8 @@ MAX_FIELD = 64 * 1024
 MAX_SHOWN = 200
 """Characters of what an upstream has said that are repeated to the client."""
 
-PIECE = 256 * 1024
-"""Bytes of a large body that are written at a time."""
+LARGE = 256 * 1024
+"""Bytes from which on a body is written piece by piece."""
 
 
 @frozen
@@ -87,7 +88,7 @@ class Outgoing:
     method: str
     url: URL
     headers: CIMultiDict[str]
-    body: bytes | AsyncIterator[bytes]
+    body: Body
 
 
 class ForwardedResponse(web.StreamResponse):
@@ -113,7 +114,7 @@ async def keep_fields(_: web.Request, response: web.StreamResponse) -> None:
 
 
 async def forward(
-    request: web.Request, lease: Lease, sessions: Sessions, *, target: str, body: bytes | AsyncIterator[bytes]
+    request: web.Request, lease: Lease, sessions: Sessions, *, target: str, body: Body
 ) -> web.StreamResponse:
     """Send a request to the run that is leased for it, and its answer to the client.
 
@@ -122,15 +123,15 @@ async def forward(
         lease: An entered lease. If it is cut, so is the answer.
         sessions: See `open_sessions`.
         target: Path and query to ask for, encoded, below the run's base URL.
-        body: The request's body, or its pieces, to be passed on as they come.
+        body: The request's body; what of it has not come yet is passed on as it comes.
 
     Raises:
         ApiError: the upstream did not answer.
     """
     headers = for_upstream(request.headers, request.remote)
-    if isinstance(body, bytes) and body:
+    if body.length:
         # It came in chunks, or its model was renamed: either way this is its length now.
-        headers["Content-Length"] = str(len(body))
+        headers["Content-Length"] = str(body.length)
     url = _without_user(URL(lease.url.rstrip("/") + target, encoded=True), headers)
     outgoing = Outgoing(request.method, url, headers, body)
     response: ForwardedResponse | None = None
@@ -199,7 +200,7 @@ def _without_user(url: URL, headers: CIMultiDict[str]) -> URL:
 
 async def _ask(outgoing: Outgoing, lease: Lease, sessions: Sessions) -> aiohttp.ClientResponse:
     """Send the request, a second time if an old connection dropped it, and wait for the answer's head."""
-    whole = isinstance(outgoing.body, bytes)
+    whole = outgoing.body.whole
     attempt = Attempt()
     try:
         try:
@@ -226,21 +227,15 @@ def _why(error: aiohttp.ClientError) -> str:
 async def _send(
     session: aiohttp.ClientSession, outgoing: Outgoing, attempt: Attempt
 ) -> aiohttp.ClientResponse:
-    body = outgoing.body
+    data = outgoing.body.data
     return await session.request(
         outgoing.method,
         outgoing.url,
-        data=_pieces(body) if isinstance(body, bytes) and len(body) > PIECE else body or None,
+        data=outgoing.body.pieces() if data is None or len(data) > LARGE else data or None,
         headers=outgoing.headers,
         allow_redirects=False,
         trace_request_ctx=attempt,
     )
-
-
-async def _pieces(body: bytes) -> AsyncIterator[memoryview]:
-    view = memoryview(body)
-    for start in range(0, len(body), PIECE):
-        yield view[start : start + PIECE]
 
 
 # The answer ---------------------------------------------------------------------

@@ -1,24 +1,17 @@
-"""How is it noticed that a client hangs up whose body nobody reads yet?
+"""How is it noticed that a client hangs up behind a body that nobody reads?
 
-A body that is passed on as it comes stays where it is while its request waits.
-Once aiohttp's small buffer is full, it stops reading the connection, and so
-does not see its end either: a model would be brought up for nobody.
+While aiohttp does not read a connection, because whoever wants the body is
+slow, it does not see its end either: an upstream would work for nobody.
 """
 
 import asyncio
 import select
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from aiohttp import StreamReader, web
+from aiohttp import web
 
-__all__ = ["reading_ahead"]
-
-AHEAD = 8 * 1024 * 1024
-"""Bytes of a body that are held in memory while its request waits."""
-
-PIECE = 256 * 1024
-"""Bytes of them that are handed on at a time."""
+__all__ = ["watching"]
 
 LOOK_EVERY = 0.25
 """Seconds between two looks at a connection that is not being read."""
@@ -27,47 +20,8 @@ GONE = getattr(select, "POLLRDHUP", 0) | select.POLLHUP | select.POLLERR
 """What the system says of a connection that the other side has ended; macOS says POLLHUP for each of them."""
 
 
-@asynccontextmanager
-async def reading_ahead(request: web.Request) -> AsyncIterator[AsyncIterator[bytes]]:
-    """Read a request's body ahead until somebody wants it, and notice if the client hangs up.
-
-    It yields the body, for one reader. If the client hangs up within the
-    block, its connection is broken off, and aiohttp cancels who answers it.
-    """
-    kept = bytearray()
-    # Most ends of connections are seen only by reading: they come after what was sent before.
-    ahead = asyncio.ensure_future(_keep(request.content, kept))
-
-    async def body() -> AsyncIterator[bytes]:
-        await _end(ahead)
-        for start in range(0, len(kept), PIECE):
-            yield bytes(kept[start : start + PIECE])
-        kept.clear()
-        async for piece in request.content.iter_any():
-            yield piece
-
-    with _watching(request):
-        try:
-            yield body()
-        finally:
-            # aiohttp reads what is left of the body, and nobody else may be reading then.
-            await _end(ahead)
-
-
-async def _keep(content: StreamReader, kept: bytearray) -> None:
-    # What is wrong with the body is told to whoever reads on.
-    with suppress(Exception):
-        while len(kept) < AHEAD and (piece := await content.readany()):
-            kept += piece
-
-
-async def _end(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    await asyncio.wait([task])
-
-
 @contextmanager
-def _watching(request: web.Request) -> Iterator[None]:
+def watching(request: web.Request) -> Iterator[None]:
     """Break off the connection when the client has hung up, though it may not be read from."""
     loop = asyncio.get_running_loop()
     timer: asyncio.TimerHandle

@@ -224,6 +224,11 @@ class Settings:
     log_level: str = field(default="info", metadata=written("logLevel", "debug, info, warn or error"))
     """How much is logged: debug, info, warn or error."""
 
+    max_body_mb: int = field(
+        default=512, metadata=written("maxBodyMB", "mebibytes, 1 or more", minimum=1, maximum=1_000_000)
+    )
+    """How large the body of a request may be, in mebibytes."""
+
     preload: tuple[str, ...] = field(
         default=(), converter=texts, metadata=written("hooks.on_startup.preload", "a list of models")
     )

@@ -1,13 +1,13 @@
 """What do all routes share?"""
 
 import re
-from collections.abc import AsyncIterator
 from http import HTTPStatus
 
 from aiohttp import web
 from attrs import define
 
 from swapcore import Phase
+from swapcore_http.bodies import Bodies, Body
 from swapcore_http.config import Config
 from swapcore_http.driver import Driver, RefusedError
 from swapcore_http.forward import Sessions, forward
@@ -25,6 +25,9 @@ class Context:
 
     config: Config
     """What the models are called, and what is to be done for each."""
+
+    bodies: Bodies
+    """The room that the bodies of all requests share."""
 
     sessions: Sessions | None = None
     """Connections to the upstreams, while the application runs."""
@@ -53,9 +56,7 @@ def is_ready(context: Context, model: str) -> bool:
     return view.phase is Phase.READY and not view.closed
 
 
-async def serve(
-    request: web.Request, model: str, *, target: str, body: bytes | AsyncIterator[bytes]
-) -> web.StreamResponse:
+async def serve(request: web.Request, model: str, *, target: str, body: Body) -> web.StreamResponse:
     """Lease that model and have it answer the request; see `forward`.
 
     Raises:

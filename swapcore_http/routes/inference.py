@@ -5,11 +5,12 @@ from http import HTTPStatus
 import anyio.to_thread
 from aiohttp import web
 
-from swapcore_http.extract import Named, NoModelError, UnreadableError, edited, find_model
+from swapcore_http.bodies import Body, received
+from swapcore_http.extract import Named, NoModelError, UnreadableError, find_model
 from swapcore_http.responses import ApiError
 from swapcore_http.routes.context import CONTEXT, serve
 
-__all__ = ["MAX_BODY", "PATHS", "QUERIED", "SHORTENED", "NotNamedError", "answer", "routes"]
+__all__ = ["PATHS", "QUERIED", "SHORTENED", "NotNamedError", "answer", "routes"]
 
 PATHS = (
     "/v1/chat/completions",
@@ -49,9 +50,6 @@ SHORTENED = (
 
 QUERIED = ("/v1/audio/voices", "/sdapi/v1/loras", "/props")
 """Where a GET names its model in its query."""
-
-MAX_BODY = 512 * 1024 * 1024
-"""Bytes that a body may have."""
 
 LARGE = 64 * 1024
 """Bytes from which on a body is looked through in a thread: everybody else would wait for that."""
@@ -96,51 +94,31 @@ async def answer(request: web.Request, target: str) -> web.StreamResponse:
         ApiError: no model answers, for the reason given.
     """
     config = request.app[CONTEXT].config
-    body = await read_body(request, MAX_BODY)
-    named = await _find(request, body)
-    model = config.resolve(named.name)
-    if model is None:
-        shown = named.name if len(named.name) <= SHOWN else named.name[:SHOWN] + "…"
-        raise NotNamedError(HTTPStatus.NOT_FOUND, f"no model is called {shown!r}; GET /v1/models lists them")
-    known_as = config.models[model].use_model_name
-    if known_as and not named.in_query:
-        body = edited(body, named.edits(known_as))
-    return await serve(request, model, target=target, body=body)
+    async with received(request, request.app[CONTEXT].bodies) as body:
+        named = await _find(request, body)
+        model = config.resolve(named.name)
+        if model is None:
+            shown = named.name if len(named.name) <= SHOWN else named.name[:SHOWN] + "…"
+            message = f"no model is called {shown!r}; GET /v1/models lists them"
+            raise NotNamedError(HTTPStatus.NOT_FOUND, message)
+        known_as = config.models[model].use_model_name
+        sent = body.edited(named.edits(known_as)) if known_as and not named.in_query else body
+        return await serve(request, model, target=target, body=sent)
 
 
-async def read_body(request: web.Request, limit: int) -> bytes:
-    """Read a request's whole body.
+async def _find(request: web.Request, body: Body) -> Named:
+    length = body.length or 0
 
-    Raises:
-        ApiError: it is longer than the limit, or its framing is broken.
-    """
-    too_large = ApiError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body has more than {limit} bytes")
-    if (request.content_length or 0) > limit:
-        raise too_large
-    pieces = []
-    length = 0
-    try:
-        async for piece in request.content.iter_any():
-            length += len(piece)
-            if length > limit:
-                raise too_large
-            pieces.append(piece)
-    except web.RequestPayloadError as error:
-        raise ApiError(HTTPStatus.BAD_REQUEST, "the request's body is malformed") from error
-    return b"".join(pieces)
-
-
-async def _find(request: web.Request, body: bytes) -> Named:
     def find() -> Named:
         return find_model(
             method=request.method,
             query=request.rel_url.raw_query_string,
             content_type=request.headers.get("Content-Type", ""),
-            body=body,
+            body=body.read(0, length),
         )
 
     try:
-        return find() if len(body) < LARGE else await anyio.to_thread.run_sync(find)
+        return find() if length < LARGE else await anyio.to_thread.run_sync(find)
     except NoModelError as error:
         raise NotNamedError(HTTPStatus.NOT_FOUND, f"{error}{_packed(request)}") from None
     except UnreadableError as error:

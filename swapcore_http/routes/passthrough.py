@@ -9,8 +9,8 @@ from urllib.parse import unquote
 
 from aiohttp import web
 
+from swapcore_http.bodies import receiving
 from swapcore_http.config import Config
-from swapcore_http.hangup import reading_ahead
 from swapcore_http.responses import ApiError
 from swapcore_http.routes.context import CONTEXT, serve
 
@@ -62,9 +62,7 @@ async def pass_on(request: web.Request, model: str, target: str) -> web.StreamRe
     Raises:
         ApiError: it does not answer, for the reason given.
     """
-    if not request.body_exists:
-        return await serve(request, model, target=target, body=b"")
-    async with reading_ahead(request) as body:
+    async with receiving(request, request.app[CONTEXT].bodies) as body:
         return await serve(request, model, target=target, body=body)
 
 

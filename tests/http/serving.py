@@ -24,12 +24,15 @@ from yarl import URL
 
 from swapcore import Phase, Snapshot, Start, UpstreamView, Urgency
 from swapcore_http.app import make_app, make_runner
+from swapcore_http.bodies import Bodies
 from swapcore_http.config import Config, ModelConfig
 from swapcore_http.driver import Control, Driver, Launch
 from swapcore_http.launcher import process_launch
 from swapcore_http.ports import Ports
+from swapcore_http.routes.context import CONTEXT
 from swapcore_http.serve import make_engine
 from tests.http import fake_upstream
+from tests.http.processes import until
 
 DEADLINE = 30.0
 """Seconds after which whatever a test waits for is not coming."""
@@ -58,6 +61,11 @@ class Served:
     runner: web.AppRunner
     http: aiohttp.ClientSession
     _changed: anyio.Event = field(factory=anyio.Event)
+
+    @property
+    def bodies(self) -> Bodies:
+        """The room that the bodies of all requests share."""
+        return self.runner.app[CONTEXT].bodies
 
     @property
     def base(self) -> str:
@@ -165,9 +173,12 @@ async def serving(*models: ModelConfig, launch: Launch | None = None, **fields: 
             await site.start()
             served = Served(runner.addresses[0][1], driver, config, runner, http)
             observers.append(served.changed)
+            room = served.bodies.room
             yield served
             await served.until_idle()
             engine.check()
+            # A handler returns its room just after its lease.
+            await until(lambda: served.bodies.room == room)
         finally:
             with anyio.CancelScope(shield=True):
                 await http.close()

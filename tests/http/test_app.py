@@ -8,7 +8,7 @@ from aiohttp import web
 
 from swapcore import Phase, Tick
 from swapcore_http.config import ModelConfig
-from swapcore_http.routes import inference, listing
+from swapcore_http.routes import listing
 from tests.http.serving import Served, Wire, answering_at, fake, scripted, serving, unrun
 
 pytestmark = pytest.mark.anyio
@@ -71,9 +71,9 @@ async def test_requests_that_name_no_model(body: bytes, status: int, says: str) 
 
 
 @pytest.mark.parametrize("framing", ["Content-Length: 11", "Transfer-Encoding: chunked"])
-async def test_body_over_the_limit(framing: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inference, "MAX_BODY", 10)
+async def test_body_over_the_limit(framing: str) -> None:
     async with serving(fake("a")) as served, Wire.to(served) as wire:
+        served.bodies.largest = 10
         head = f"POST {CHAT} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n{framing}\r\n\r\n"
         await wire.send(head.encode())
         if "chunked" in framing:
@@ -82,9 +82,9 @@ async def test_body_over_the_limit(framing: str, monkeypatch: pytest.MonkeyPatch
     assert line.startswith("HTTP/1.1 413 ")
 
 
-async def test_body_of_exactly_the_limit_passes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inference, "MAX_BODY", len(b'{"model": "a", "fake": {}}'))
+async def test_body_of_exactly_the_limit_passes() -> None:
     async with serving(fake("a")) as served:
+        served.bodies.largest = len(b'{"model": "a", "fake": {}}')
         assert (await served.chat("a"))[0] == 200
 
 

@@ -7,11 +7,7 @@ import json
 import aiohttp
 import anyio.to_thread
 import pytest
-from aiohttp import StreamReader, web
-from aiohttp.base_protocol import BaseProtocol
-from aiohttp.test_utils import make_mocked_request
 
-from swapcore_http.responses import ApiError
 from swapcore_http.routes import inference
 from tests.http.serving import fake, serving
 
@@ -162,12 +158,3 @@ async def test_model_in_the_query_of_a_post_without_a_type() -> None:
     async with serving(fake("a")) as served:
         _, _, answer = await served.ask("POST", "/v1/audio/speech?model=a", b"raw")
     assert (answer["model"], answer["body"]) == ("a", "raw")
-
-
-async def test_body_whose_framing_is_broken() -> None:
-    stream = StreamReader(BaseProtocol(loop=None), 2**16, loop=None)  # type: ignore[arg-type]
-    stream.feed_data(b"half of")
-    stream.set_exception(web.RequestPayloadError("not hex"))
-    with pytest.raises(ApiError) as caught:
-        await inference.read_body(make_mocked_request("POST", "/", payload=stream), 100)
-    assert caught.value.status == 400
