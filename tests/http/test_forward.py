@@ -331,6 +331,8 @@ async def taken(served: Served) -> int:
 async def test_upstream_that_does_not_read_stops_the_client() -> None:
     total = 200_000_000
     async with serving(fake("a")) as served, Wire.to(served) as wire:
+        # While it loads, the body would be taken all the same.
+        await served.chat("a")
         head = "POST /upstream/a/echo HTTP/1.1\r\nHost: x\r\nX-Fake-Read-Gate: g"
         await wire.send(f"{head}\r\nContent-Length: {total}\r\n\r\n".encode())
         sent = 0
