@@ -185,7 +185,8 @@ class Rest:
         Raises:
             ApiError: it is too long, broken, or there is no room for it.
         """
-        while piece := await self._next():
+        # While there is always a next piece, nothing here waits where it can be cancelled.
+        while not self._reading.cancel_called and (piece := await self._next()):
             await self._kept.add(piece)
 
     @asynccontextmanager
