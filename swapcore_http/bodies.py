@@ -9,7 +9,7 @@ import asyncio
 import errno
 import logging
 import os
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from http import HTTPStatus
 from io import FileIO
@@ -22,10 +22,11 @@ from aiohttp import web
 from anyio import to_thread
 from attrs import define, field
 
+from swapcore_http.extract import Edit, edited
 from swapcore_http.hangup import watching
 from swapcore_http.responses import ApiError
 
-__all__ = ["Bodies", "Body", "Edit", "received", "receiving"]
+__all__ = ["Bodies", "Body", "received", "receiving"]
 
 logger = logging.getLogger(__name__)
 
@@ -43,9 +44,6 @@ NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 LASTING = "/var/tmp"  # noqa: S108 - files there have no names.
 """Where files are unless `TMPDIR` says otherwise: `/tmp` is often a part of the memory that is spared."""
-
-Edit = tuple[int, int, bytes]
-"""What is to stand in a body in place of the bytes from one position to another."""
 
 
 @define(eq=False)
@@ -302,12 +300,12 @@ class Body:
         """
         return self._kept.read(start, size) if self._data is None else self._data[start : start + size]
 
-    def edited(self, edits: Sequence[Edit]) -> "Body":
+    def edited(self, edits: list[Edit]) -> "Body":
         """Make a whole body that has other bytes in some places, given in ascending order."""
         data = self.data
         if data is None or len(data) > PIECE:
             return Body(self._kept, self._rest, tuple(edits))
-        return Body.of(_edited(data, edits))
+        return Body.of(edited(data, edits))
 
     async def pieces(self) -> AsyncIterator[bytes]:
         """Yield all of it, piece by piece: more than once only if it is whole.
@@ -343,15 +341,6 @@ class Body:
             piece = read(start, size) if in_memory else await to_thread.run_sync(read, start, size)
             start += len(piece)
             yield piece
-
-
-def _edited(data: bytes, edits: Sequence[Edit]) -> bytes:
-    pieces = []
-    position = 0
-    for start, end, new in edits:
-        pieces += [data[position:start], new]
-        position = end
-    return b"".join([*pieces, data[position:]])
 
 
 @asynccontextmanager

@@ -18,7 +18,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from swapcore_http import bodies
-from swapcore_http.bodies import Bodies, Body, Edit, Kept, received, receiving
+from swapcore_http.bodies import Bodies, Body, Kept, received, receiving
+from swapcore_http.extract import Edit
 from swapcore_http.responses import ApiError
 from tests.http.processes import open_files
 
