@@ -3,10 +3,11 @@
 import hashlib
 import json
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from copy import copy
 from typing import Literal, Self, cast
 
+import attrs
 from attrs import field, frozen
 
 from swapcore.catalog import DEFAULT_CONCURRENCY_LIMIT, Catalog, Model
@@ -74,6 +75,12 @@ class Config(Settings):
         """Find the id of the model that callers mean by this id or alias; None if there is none."""
         return self._names.resolve(name)
 
+    def names(self, discovered: Mapping[str, Iterable[str]] | None = None) -> Names:
+        """Say what all names mean, with what peers list themselves whose `models` are `auto`."""
+        return (
+            self._names if discovered is None else Names(self.models, self.peers, self.selectors, discovered)
+        )
+
     def unknown(self, name: str) -> str:
         """Say that no model is called so, and which one may be meant."""
         return self._names.unknown(name)
@@ -138,12 +145,18 @@ class Config(Settings):
 def _set_ports(config: Config, numbers: Mapping[str, int]) -> Names:
     """Give the models of a new configuration these ports, and index their names, which may hold them."""
     models = by_id(
-        each.numbered(numbers[each.id]) if each.id in numbers else each for each in config.as_written.values()
+        _with_all_aliases(each.numbered(numbers[each.id]) if each.id in numbers else each)
+        for each in config.as_written.values()
     )
-    names = Names(models)
+    names = Names(models, config.peers, config.selectors)
     object.__setattr__(config, "models", models)
     object.__setattr__(config, "_names", names)
     return names
+
+
+def _with_all_aliases(model: ModelConfig) -> ModelConfig:
+    aliases = tuple(dict.fromkeys((*model.aliases, *model.generated_aliases)))
+    return attrs.evolve(model, aliases=aliases) if aliases != model.aliases else model
 
 
 def _revision(model: ModelConfig) -> str:

@@ -5,15 +5,17 @@ never ignored: until it is supported it is an error. One that changes only
 what is shown or measured is a warning, and so is one that nobody knows.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import attrs
 
+from swapcore_http.config.kinds import Shape, kinds_of
 from swapcore_http.config.problems import Finding, Path, Severity, describe, nearest
+from swapcore_http.config.public_names import PeerConfig
 from swapcore_http.config.schema import ModelConfig, Settings
 from swapcore_http.config.setting import settings_of
 
-__all__ = ["ROUTER_SETTINGS", "Report", "pick"]
+__all__ = ["ROUTER_SETTINGS", "UNSUPPORTED", "Report", "pick", "unsupported"]
 
 Report = Callable[[Finding], None]
 """Takes what is wrong with a key or its value."""
@@ -21,43 +23,52 @@ Report = Callable[[Finding], None]
 MOST_SUGGESTIONS = 50
 """Unknown keys in one mapping for which the right one is sought; that takes time."""
 
-REFUSED: dict[type, dict[str, str]] = {
+UNSUPPORTED: dict[type, dict[str, str]] = {
     Settings: {
-        "apiKeys": "who may ask",
+        "allowed_hosts": "",
+        "api_keys": "who may ask",
+        "capture_buffer": "",
+        "cors_origins": "",
+        "include_aliases_in_list": "",
+        "ignored_paths": "",
+        "keep_alive_after": "",
+        "log_requests": "",
         "macros": "what is started",
+        "metrics_max_in_memory": "",
         "peers": "which models there are",
+        "performance": "",
         "profiles": "which model a name means",
+        "route_unknown_paths": "",
         "selectors": "which model a name means",
+        "send_loading_state": "",
+        "session_ids": "",
+        "store": "",
+        "websocket_idle": "",
     },
     ModelConfig: {
+        "capabilities": "",
         "filters": "what is sent to the model",
+        "forward_auth": "",
+        "ignore_websockets": "",
         "macros": "what is started",
+        "metadata": "",
+        "on_client_abort": "",
+        "send_loading_state": "",
+        "stall_timeout": "",
+        "timeouts": "",
     },
+    PeerConfig: {},
 }
-"""Keys that must not be ignored, and what they change."""
+"""Settings that nothing honours yet, and what ignoring one would change; where that is little, it is empty.
 
-UNUSED: dict[type, frozenset[str]] = {
-    Settings: frozenset(
-        {
-            "captureBuffer",
-            "includeAliasesInList",
-            "logRequests",
-            "logTimeFormat",
-            "logToStdout",
-            "metricsMaxInMemory",
-            "performance",
-            "sendLoadingState",
-            "store",
-            "ui",
-            "upstream",
-        }
-    ),
-    ModelConfig: frozenset({"capabilities", "compat", "metadata", "sendLoadingState", "timeouts"}),
-}
-"""Keys of llama-swap's that have no effect here yet."""
+Whoever makes something honour a setting removes it here.
+"""
 
 ROUTER_SETTINGS = "routing.router.settings."
 """What stands before `groups` and `matrix` where they are not at the top level."""
+
+LATER = frozenset({"logTimeFormat", "logToStdout"})
+"""Keys of llama-swap's at the top level that are no settings here yet."""
 
 EXTRA: dict[type, frozenset[str]] = {
     Settings: frozenset({ROUTER_SETTINGS + "groups", ROUTER_SETTINGS + "matrix"})
@@ -65,21 +76,43 @@ EXTRA: dict[type, frozenset[str]] = {
 """Keys that stand for a setting as well as its own does."""
 
 
+def unsupported(record: attrs.AttrsInstance, path: Path) -> Iterator[Finding]:
+    """Find what a record says that nothing honours yet."""
+    settings = settings_of(type(record))
+    plain = attrs.fields_dict(type(record))
+    tables = (UNSUPPORTED[cls] for cls in type(record).__mro__ if cls in UNSUPPORTED)
+    for name, changed in next(tables, {}).items():
+        default = plain[name].default
+        if isinstance(default, attrs.Factory):  # type: ignore[arg-type] # attrs types it as a function.
+            default = default.factory()  # type: ignore[union-attr] # Likewise.
+        if getattr(record, name) == default:
+            continue
+        where = (*path, *settings[name].key.split("."))
+        if changed:
+            what = f"not supported yet, and to ignore it would change {changed}"
+            yield Finding(where, f"{what}; expected no such key until a later release", at_key=True)
+        else:
+            yield Finding(where, "has no effect yet", Severity.WARNING, at_key=True)
+
+
 def pick(
     data: Mapping[str, object], cls: type[attrs.AttrsInstance], path: Path, report: Report
 ) -> dict[str, object]:
     """Collect the settings of that class by their dotted keys, and report all else that is there.
 
-    What is null counts as not written.
+    What is null counts as not written, but where a list belongs it is an empty one.
     """
     found: dict[str, object] = {}
-    leaves = {setting.key for setting in settings_of(cls).values()}.union(EXTRA.get(cls, ()))
+    settings, kinds = settings_of(cls), kinds_of(cls)
+    lists = {
+        settings[name].key for name, kind in kinds.items() if kind.shape in (Shape.LIST, Shape.RECORD_LIST)
+    }
+    legacies = {setting.legacy: setting.key for setting in settings.values() if setting.legacy}
+    leaves = {setting.key for setting in settings.values()}.union(EXTRA.get(cls, ()))
 
     def descend(data: Mapping[str, object], section: tuple[str, ...]) -> None:
         prefix = "".join(f"{part}." for part in section)
         here = {key.removeprefix(prefix).split(".")[0] for key in leaves if key.startswith(prefix)}
-        refused = {} if section else REFUSED.get(cls, {})
-        unused = frozenset[str]() if section else UNUSED.get(cls, frozenset())
         unknown = 0
         for key, value in data.items():
             where = (*path, *section, key)
@@ -87,22 +120,23 @@ def pick(
             if "." not in key and prefix + key in leaves:
                 if value is not None:
                     found[prefix + key] = value
+                elif prefix + key in lists:
+                    found[prefix + key] = []
+            elif prefix + key in legacies:
+                newer = legacies[prefix + key]
+                if value is not None and not data.get(newer.split(".")[-1]):
+                    found[newer] = value
             elif key in here:
                 if isinstance(value, dict):
                     descend(value, (*section, key))
                 elif value is not None:
                     keys = _inside(leaves, prefix + key)
                     report(Finding(where, f"{describe(value)} is not a mapping; expected one with {keys}"))
-            elif key in refused:
-                if not _empty(value):
-                    what = f"not supported yet, and to ignore it would change {refused[key]}"
-                    report(Finding(where, f"{what}; expected no such key until a later release", at_key=True))
-            elif key in unused:
-                if not _empty(value):
-                    report(Finding(where, "has no effect yet", Severity.WARNING, at_key=True))
+            elif cls is Settings and where[0] in LATER:
+                report(Finding(where, "has no effect yet", Severity.WARNING, at_key=True))
             else:
                 unknown += 1
-                candidates = {*here, *refused, *unused} if unknown <= MOST_SUGGESTIONS else ()
+                candidates = here if unknown <= MOST_SUGGESTIONS else ()
                 what = "unknown key, ignored" + _hint(key, cls, candidates)
                 report(Finding(where, what, Severity.WARNING, at_key=True))
 
@@ -121,10 +155,3 @@ def _hint(key: str, cls: type, candidates: Iterable[str]) -> str:
 def _inside(leaves: Iterable[str], section: str) -> str:
     inside = {key[len(section) + 1 :].split(".")[0] for key in leaves if key.startswith(section + ".")}
     return ", ".join(sorted(inside))
-
-
-def _empty(value: object) -> bool:
-    """Tell whether a value says nothing, so that ignoring it changes nothing."""
-    if isinstance(value, dict):
-        return all(map(_empty, value.values()))
-    return value is None or value in ([], "")

@@ -5,16 +5,93 @@ whose `cmd` has it, and `${PID}` in `cmdStop`. What looks like a macro and is
 none of these is refused, for it would reach a command line as it is.
 """
 
+import math
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
 
-__all__ = ["MODEL_ID", "PID", "PORT", "leftovers"]
+import attrs
+
+from swapcore_http.config.kinds import Shape, kinds_of
+
+__all__ = ["MODEL_ID", "PID", "PORT", "MacroValue", "as_text", "leftovers", "substituted"]
 
 MODEL_ID = "${MODEL_ID}"
 PORT = "${PORT}"
 PID = "${PID}"
 
+MacroValue = str | int | float | bool
+"""What a macro may stand for."""
+
+LEAST_EXPONENT, LARGEST_EXPONENT = -4, 5
+"""Numbers beyond these powers of ten are written with an exponent."""
+
 REFERENCE = re.compile(r"\$\{(?:[A-Za-z0-9_-]+|env\.[A-Za-z_][A-Za-z0-9_]*)\}")
+
+
+def substituted(value: Any, values: Mapping[str, MacroValue]) -> Any:
+    """Replace these references wherever they stand in a value, which may be a record.
+
+    Texts stay texts. What is nothing but a reference in a table of whatever
+    YAML can say becomes what it stands for, with its type.
+    """
+    match value:
+        case str():
+            return _text(value, values)
+        case tuple():
+            return tuple(substituted(item, values) for item in value)
+        case Mapping():
+            return _typed(value, values)
+        case _ if attrs.has(type(value)):
+            fields = ((name, kind, getattr(value, name)) for name, kind in kinds_of(type(value)).items())
+            changes = {
+                name: _renamed(old, values) if kind.shape is Shape.FREE_TABLES else substituted(old, values)
+                for name, kind, old in fields
+            }
+            return attrs.evolve(value, **changes)
+        case _:
+            return value
+
+
+def _text(text: str, values: Mapping[str, MacroValue]) -> str:
+    for reference, meant in values.items():
+        if reference in text:
+            text = text.replace(reference, as_text(meant))
+    return text
+
+
+def _typed(value: Any, values: Mapping[str, MacroValue]) -> Any:
+    match value:
+        case str():
+            return values[value] if value in values else _text(value, values)
+        case list() | tuple():
+            return [_typed(item, values) for item in value]
+        case Mapping():
+            return {name: _typed(item, values) for name, item in value.items()}
+        case _:
+            return value
+
+
+def _renamed(tables: Mapping[str, Any], values: Mapping[str, MacroValue]) -> dict[str, Any]:
+    return {_text(name, values): _typed(table, values) for name, table in tables.items()}
+
+
+def as_text(value: MacroValue) -> str:
+    """Write a value as it stands within a text: as Go does, where a number needs an exponent."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if not isinstance(value, float):
+        return str(value) if isinstance(value, str) else str(int(value))
+    if not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "+Inf" if value > 0 else "-Inf"
+    if value == 0:
+        return "-0" if math.copysign(1, value) < 0 else "0"
+    shortest = repr(float(value))
+    digits = shortest.lstrip("-").partition("e")[0].replace(".", "").strip("0")
+    scientific = f"{value:.{len(digits) - 1}e}"
+    if LEAST_EXPONENT <= int(scientific.partition("e")[2]) <= LARGEST_EXPONENT:
+        return shortest.removesuffix(".0")
+    return scientific
 
 
 def leftovers(text: str, known: Collection[str], *, in_model: bool = True) -> Iterator[str]:

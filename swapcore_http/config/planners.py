@@ -6,7 +6,7 @@ The core knows ids and variables alone, so here every alias is put in terms of t
 import re
 from itertools import count
 
-from swapcore.planning import Group, Groups, Matrix, Planner
+from swapcore.planning import Group, Groups, Matrix
 from swapcore.planning.matrix import VARIABLE
 from swapcore_http.config.names import Names
 from swapcore_http.config.routing import GroupConfig, MatrixConfig
@@ -18,7 +18,7 @@ NAME = re.compile(r"(?<![\w.+-])[\w.-]+")
 """A name in the expression of a set, other than that of another set."""
 
 
-def planner_of(settings: Settings, names: Names) -> Planner:
+def planner_of(settings: Settings, names: Names) -> Groups | Matrix:
     """Make what says to the engine which models must leave for another.
 
     Where nothing is configured all others leave: they are one group that swaps.

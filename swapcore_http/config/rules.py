@@ -12,12 +12,16 @@ from urllib.parse import urlsplit
 import attrs
 
 from swapcore_http.config import command
+from swapcore_http.config.keys import unsupported
+from swapcore_http.config.kinds import Shape, kinds_of
 from swapcore_http.config.macros import PID, PORT, leftovers
+from swapcore_http.config.name_rules import live_together_findings, name_findings
 from swapcore_http.config.names import Names
 from swapcore_http.config.problems import Finding, Path, Severity, describe, masked, nearest
-from swapcore_http.config.routing_rules import COLLATION, routing_findings
+from swapcore_http.config.routing_rules import routing_findings
 from swapcore_http.config.schema import DEFAULT_PROXY, NO_CHECK, ModelConfig, Settings
-from swapcore_http.config.setting import settings_of
+from swapcore_http.config.setting import Setting, settings_of
+from swapcore_http.config.surface_rules import surface_findings
 
 __all__ = ["LAST_PORT", "LOG_LEVELS", "findings", "numbering"]
 
@@ -61,46 +65,92 @@ def numbering(
 
 def findings(settings: Settings) -> Iterator[Finding]:
     """Find everything in the settings that makes no sense."""
-    yield from _ranges(settings, ())
-    yield from _ranges(settings.collation, COLLATION)
+    yield from _own(settings, ())
     if settings.log_level not in LOG_LEVELS:
         meant = nearest(settings.log_level, LOG_LEVELS)
         hint = f" (did you mean {meant}?)" if meant else ""
         what = f"{describe(settings.log_level)} is no log level{hint}; expected {', '.join(LOG_LEVELS)}"
         yield Finding(("logLevel",), what)
+    yield from _inner(settings, ())
     for model in settings.models.values():
         path = ("models", model.id)
         if not model.id:
             what = "the model's name is empty; expected a name that callers ask for"
             yield Finding(path, what, at_key=True)
-        yield from _ranges(model, path)
         yield from _macros(model, path)
         yield from _commands(model, path)
         yield from _proxy(model, path)
         yield from _endpoint(model, path)
         yield from _environment(model, path)
-    yield from _aliases(settings.models)
+    for peer in settings.peers.values():
+        yield from _address(peer.proxy, ("peers", peer.id, "proxy"))
+    yield from surface_findings(settings)
     yield from _ports(settings)
-    names = Names(settings.models)
+    names = Names(settings.models, settings.peers, settings.selectors)
+    yield from name_findings(settings, names)
     for index, name in enumerate(settings.preload):
         if names.resolve(name) is None:
             where = ("hooks", "on_startup", "preload", index)
             yield Finding(where, f"no model is called {describe(name)}; expected the name of a model")
-    yield from routing_findings(settings, names)
+    faults = list(routing_findings(settings, names))
+    yield from faults
+    if not faults:
+        yield from live_together_findings(settings, names)
 
 
-def _ranges(record: attrs.AttrsInstance, path: Path) -> Iterator[Finding]:
-    for name, setting in settings_of(type(record)).items():
+def _values(record: attrs.AttrsInstance, path: Path) -> Iterator[Finding]:
+    """Find values out of their range, in this record and in those within."""
+    yield from _own(record, path)
+    yield from _inner(record, path)
+
+
+def _own(record: attrs.AttrsInstance, path: Path) -> Iterator[Finding]:
+    settings = settings_of(type(record))
+    yield from unsupported(record, path)
+    for name, kind in kinds_of(type(record)).items():
+        setting = settings[name]
         value = getattr(record, name)
-        if not isinstance(value, (int, float)):
-            continue
         where = (*path, *setting.key.split("."))
-        shown = f"{value:g}" if isinstance(value, float) else f"{value}"
-        # Written so that NaN fails as well.
-        if setting.minimum is not None and not value >= setting.minimum:
-            yield Finding(where, f"{shown} is too small; expected {setting.expected}")
-        if setting.maximum is not None and value > setting.maximum:
-            yield Finding(where, f"{shown} is too large; expected {setting.expected}")
+        if kind.shape is Shape.ONE and setting.choices and value:
+            yield from _choice(value, setting, where)
+        elif kind.shape is Shape.ONE:
+            yield from _range(value, setting, where)
+        elif kind.shape is Shape.LIST and setting.choices:
+            for index, item in enumerate(value):
+                yield from _choice(item, setting, (*where, index))
+
+
+def _inner(record: attrs.AttrsInstance, path: Path) -> Iterator[Finding]:
+    settings = settings_of(type(record))
+    for name, kind in kinds_of(type(record)).items():
+        value = getattr(record, name)
+        where = (*path, *settings[name].key.split("."))
+        if kind.shape is Shape.RECORD and value is not None:
+            yield from _values(value, where)
+        elif kind.shape is Shape.RECORDS:
+            for key, item in value.items():
+                yield from _values(item, (*where, key))
+        elif kind.shape is Shape.RECORD_LIST:
+            for index, item in enumerate(value):
+                yield from _values(item, (*where, index))
+
+
+def _choice(value: str, setting: Setting, where: Path) -> Iterator[Finding]:
+    if value not in setting.choices:
+        meant = nearest(value, setting.choices)
+        hint = f" (did you mean {meant}?)" if meant else ""
+        yield Finding(where, f"{describe(value)} is not known here{hint}; expected {setting.expected}")
+
+
+def _range(value: object, setting: Setting, where: Path) -> Iterator[Finding]:
+    if not isinstance(value, (int, float)):
+        return
+    shown = f"{value:g}" if isinstance(value, float) else f"{value}"
+    # Written so that NaN fails as well.
+    if setting.minimum is not None and not value >= setting.minimum:
+        yield Finding(where, f"{shown} is too small; expected {setting.expected}")
+    if setting.maximum is not None and value > setting.maximum:
+        yield Finding(where, f"{shown} is too large; expected {setting.expected}")
 
 
 def _macros(model: ModelConfig, path: Path) -> Iterator[Finding]:
@@ -155,8 +205,12 @@ def _proxy(model: ModelConfig, path: Path) -> Iterator[Finding]:
             what += f"; expected {PORT} in cmd too, or a proxy with a fixed port"
             yield Finding(where, what, about=((*path, "cmd"),))
         return
-    url = model.proxy.replace(PORT, "1").strip()
-    shown = describe(masked(model.proxy))
+    yield from _address(model.proxy, where)
+
+
+def _address(written: str, where: Path) -> Iterator[Finding]:
+    url = written.replace(PORT, "1").strip()
+    shown = describe(masked(written))
     expected = "expected a URL such as http://localhost:8080"
     if "${" in url:
         return
@@ -199,23 +253,6 @@ def _environment(model: ModelConfig, path: Path) -> Iterator[Finding]:
             yield Finding(where, "has no name before its equals sign; expected NAME=value")
         if "\0" in item:
             yield Finding(where, "contains a NUL character, which no environment can hold")
-
-
-def _aliases(models: Mapping[str, ModelConfig]) -> Iterator[Finding]:
-    owners: dict[str, str] = {}
-    for model in models.values():
-        for index, alias in enumerate(model.aliases):
-            where = ("models", model.id, "aliases", index)
-            if not alias:
-                yield Finding(where, "the alias is empty; expected a name that callers ask for")
-            elif alias in owners:
-                yield Finding(
-                    where, f"duplicate alias {describe(alias)}; it belongs to {owners[alias]} already"
-                )
-            elif alias in models:
-                what = f"{describe(alias)} is a model's own name, which goes before: this alias has no effect"
-                yield Finding(where, what, Severity.WARNING)
-            owners.setdefault(alias, model.id)
 
 
 def _ports(settings: Settings) -> Iterator[Finding]:

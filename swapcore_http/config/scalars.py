@@ -9,7 +9,7 @@ import contextlib
 import math
 import re
 from collections.abc import Mapping, Sequence
-from typing import Self
+from typing import Any, Self
 
 from swapcore_http.config.problems import describe
 
@@ -17,8 +17,10 @@ __all__ = [
     "Number",
     "ReadingError",
     "Whole",
+    "as_free",
     "as_list",
     "as_number",
+    "as_scalar",
     "as_table",
     "as_text",
     "as_truth",
@@ -188,6 +190,44 @@ def as_table(value: object, expected: str, *, secret: bool = False) -> Mapping[s
     if not isinstance(value, dict):
         raise ReadingError(_wrong(value, "a mapping", expected, secret=secret))
     return value
+
+
+def as_scalar(value: object, expected: str, *, secret: bool = False) -> object:
+    """Read a text, a number or a truth value.
+
+    Raises:
+        ReadingError: it is anything else.
+    """
+    match value:
+        case Whole():
+            return int(value)
+        case Number():
+            return float(value)
+        case str() | int() | float():
+            return value
+        case _:
+            raise ReadingError(_wrong(value, "a text, a number or a truth value", expected, secret=secret))
+
+
+def as_free(value: object, expected: str) -> Any:
+    """Read whatever YAML can say, as plain data that JSON can say as well.
+
+    Raises:
+        ReadingError: a number in it is infinite, or none at all.
+    """
+    match value:
+        case Mapping():
+            return {name: as_free(item, expected) for name, item in value.items()}
+        case list():
+            return [as_free(item, expected) for item in value]
+        case Whole():
+            return int(value)
+        case float():
+            if not math.isfinite(value):
+                raise ReadingError(f"{describe(value)} cannot be said in JSON; expected {expected}")
+            return float(value)
+        case _:
+            return value
 
 
 def _wrong(value: object, what: str, expected: str, *, secret: bool) -> str:

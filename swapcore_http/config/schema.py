@@ -12,9 +12,18 @@ from attrs import field, frozen
 
 from swapcore.catalog import DEFAULT_MAX_QUEUE
 from swapcore_http.config import command
-from swapcore_http.config.macros import MODEL_ID, PID, PORT
+from swapcore_http.config.macros import MODEL_ID, PID, PORT, MacroValue, substituted
+from swapcore_http.config.parts import CapabilitiesConfig, FiltersConfig, TimeoutsConfig
 from swapcore_http.config.routing import POLICY, CollationConfig, GroupConfig, MatrixConfig
-from swapcore_http.config.setting import keyed, settings_of, texts, whole_table, written
+from swapcore_http.config.setting import (
+    free_table,
+    keyed,
+    settings_of,
+    texts,
+    whole_table,
+    written,
+)
+from swapcore_http.config.surface import SurfaceSettings
 
 __all__ = ["DEFAULT_PROXY", "NO_CHECK", "ModelConfig", "Settings", "by_id"]
 
@@ -22,6 +31,9 @@ DEFAULT_PROXY = "http://localhost:${PORT}"
 DEFAULT_UNLOAD_TIMEOUT = 10
 NO_CHECK = "none"
 """The `check_endpoint` of a model that counts as ready as soon as it runs."""
+
+RUN_FIELDS = frozenset({"cmd", "cmd_stop", "env", "macros", "proxy"})
+"""Fields in which `${PORT}` stays, because it is another one for each run; macros stay as declared."""
 
 WAITING = "how many callers may wait, 0 or more"
 PATIENCE = "seconds, 0 or more, or .inf"
@@ -106,6 +118,56 @@ class ModelConfig:
     unlisted: bool = field(default=False, metadata=written("unlisted", "true or false"))
     """Whether lists of models leave it out."""
 
+    filters: FiltersConfig = field(
+        factory=FiltersConfig,
+        metadata=written("filters", "a mapping with stripParams, setParams and setParamsByID"),
+    )
+    """What is changed in the requests that it gets."""
+
+    forward_auth: bool = field(default=False, metadata=written("forwardAuth", "true or false"))
+    """Whether it is shown the credentials that a caller showed here."""
+
+    on_client_abort: str = field(
+        default="cancel", metadata=written("onClientAbort", "cancel or drain", choices=("cancel", "drain"))
+    )
+    """What happens to an answer whose caller is gone: `cancel` it, or let the upstream finish (`drain`)."""
+
+    stall_timeout: float = field(
+        default=0, metadata=written("stallTimeout", "seconds, 0 for no limit", minimum=0)
+    )
+    """How long the upstream may be silent within an answer while another model is due; 0 for no limit."""
+
+    send_loading_state: bool | None = field(
+        default=None, metadata=written("sendLoadingState", "true or false")
+    )
+    """Whether callers of a stream see that it loads; None for the configuration's."""
+
+    timeouts: TimeoutsConfig = field(
+        factory=TimeoutsConfig, metadata=written("timeouts", "a mapping of seconds")
+    )
+    """How long connections to it may take."""
+
+    ignore_websockets: bool = field(
+        default=False, metadata=written("compat.ignoreWebsockets", "true or false")
+    )
+    """Whether open websockets do not count as requests being served."""
+
+    capabilities: CapabilitiesConfig = field(
+        factory=CapabilitiesConfig,
+        metadata=written("capabilities", "a mapping with in, out, tools, reranker and context"),
+    )
+    """What it can do, as lists of models show it."""
+
+    metadata: Mapping[str, Any] = field(
+        factory=dict, converter=free_table, metadata=written("metadata", "a mapping")
+    )
+    """What lists of models show besides."""
+
+    macros: Mapping[str, MacroValue] = field(
+        factory=dict, converter=free_table, metadata=written("macros", "values by the names of macros")
+    )
+    """Its own macros as they were declared. They are expanded where YAML is read, and nowhere else."""
+
     port: int | None = None
     """The port that `${PORT}` stands for unless a run takes another. `Config` counts it where it is None."""
 
@@ -116,8 +178,13 @@ class ModelConfig:
             object.__setattr__(self, name, text if text.strip() else getattr(self, name))
         if self.check_endpoint.strip() == NO_CHECK:
             object.__setattr__(self, "check_endpoint", NO_CHECK)
-        for name in settings_of(type(self)):
-            object.__setattr__(self, name, _replaced(getattr(self, name), MODEL_ID, self.id))
+        for name in settings_of(type(self)).keys() - {"macros"}:
+            object.__setattr__(self, name, substituted(getattr(self, name), {MODEL_ID: self.id}))
+
+    @property
+    def generated_aliases(self) -> tuple[str, ...]:
+        """The other names in `filters.set_params_by_id`, sorted: all of them can be asked for."""
+        return tuple(sorted(self.filters.set_params_by_id.keys() - {self.id}))
 
     @property
     def uses_port(self) -> bool:
@@ -143,8 +210,8 @@ class ModelConfig:
 
     def numbered(self, port: int) -> "ModelConfig":
         """Give it that port, which also stands for `${PORT}` where no run is involved."""
-        static = ("check_endpoint", "use_model_name", "name", "description", "aliases")
-        changes = {name: _replaced(getattr(self, name), PORT, str(port)) for name in static}
+        static = settings_of(type(self)).keys() - RUN_FIELDS
+        changes = {name: substituted(getattr(self, name), {PORT: port}) for name in static}
         return attrs.evolve(self, port=port, **changes)
 
     def _at(self, text: str, port: int | None) -> str:
@@ -154,14 +221,6 @@ class ModelConfig:
                 raise ValueError(f"{self.id}: there is no port for {PORT} in {text!r}")
             return text
         return text.replace(PORT, str(number))
-
-
-def _replaced(value: Any, macro: str, text: str) -> Any:
-    if isinstance(value, str):
-        return value.replace(macro, text)
-    if isinstance(value, tuple):
-        return tuple(item.replace(macro, text) for item in value)
-    return value
 
 
 def by_id(models: Iterable[ModelConfig] | Mapping[str, ModelConfig]) -> Mapping[str, ModelConfig]:
@@ -178,7 +237,7 @@ def _by_name(groups: Iterable[GroupConfig] | Mapping[str, GroupConfig]) -> Mappi
 
 
 @frozen
-class Settings:
+class Settings(SurfaceSettings):
     """All that a configuration says, before anything is made of it.
 
     All durations are seconds.
@@ -188,7 +247,9 @@ class Settings:
     """
 
     models: Mapping[str, ModelConfig] = field(
-        factory=dict, converter=by_id, metadata=written("models", "models by their names")
+        factory=dict,
+        converter=by_id,
+        metadata=written("models", "models by their names", each="the model's settings, at least cmd"),
     )
     """The models by their ids, in definition order. A list of models will do."""
 
@@ -252,7 +313,7 @@ class Settings:
     groups: Mapping[str, GroupConfig] = field(
         factory=dict,
         converter=_by_name,
-        metadata=written("groups", "groups by their names"),
+        metadata=written("groups", "groups by their names", each="the group's settings, such as members"),
     )
     """The groups by their names. A list of groups will do."""
 

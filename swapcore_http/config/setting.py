@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import attrs
 from attrs import frozen
@@ -11,12 +11,14 @@ from swapcore_http.config.problems import ConfigError, Path, Problem, Severity, 
 
 __all__ = [
     "Setting",
+    "free_table",
     "keyed",
     "number_table",
     "settings_of",
     "text_table",
     "texts",
     "whole_table",
+    "without_blanks",
     "written",
 ]
 
@@ -38,6 +40,15 @@ class Setting:
     secret: bool = False
     """Whether its values are never shown."""
 
+    choices: tuple[str, ...] = ()
+    """The only texts that may stand there, if that is so."""
+
+    each: str = ""
+    """Where records are written by their names: what is expected of one."""
+
+    legacy: str = ""
+    """An older key, which counts where this one is not written or says nothing."""
+
 
 def written(
     key: str,
@@ -46,9 +57,12 @@ def written(
     minimum: int | None = None,
     maximum: int | None = None,
     secret: bool = False,
+    choices: tuple[str, ...] = (),
+    each: str = "",
+    legacy: str = "",
 ) -> dict[type, Setting]:
     """Make the metadata of a field that stands in YAML under `key`."""
-    return {Setting: Setting(key, expected, minimum, maximum, secret)}
+    return {Setting: Setting(key, expected, minimum, maximum, secret, choices, each, legacy)}
 
 
 def settings_of(cls: type[attrs.AttrsInstance]) -> dict[str, Setting]:
@@ -65,6 +79,21 @@ def texts(value: Iterable[str]) -> tuple[str, ...]:
     if isinstance(value, str):
         raise TypeError(f"expected a list of texts, got the text {value!r}")
     return tuple(value)
+
+
+def without_blanks(value: Iterable[str]) -> tuple[str, ...]:
+    """Make a tuple of trimmed texts, without empty ones and without those that differ in case alone."""
+    trimmed = (text.strip() for text in texts(value))
+    first: dict[str, str] = {}
+    for text in trimmed:
+        if text:
+            first.setdefault(text.casefold(), text)
+    return tuple(first.values())
+
+
+def free_table(value: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Make a mapping of whatever YAML can say that nobody can change, in the same order."""
+    return MappingProxyType(dict(value))
 
 
 def text_table(value: Mapping[str, str]) -> Mapping[str, str]:

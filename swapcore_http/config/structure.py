@@ -10,37 +10,47 @@ from typing import Any, TypeVar
 
 import attrs
 import cattrs
+from attrs import frozen
 from cattrs.gen import make_dict_structure_fn, override
 
 from swapcore_http.config import scalars
 from swapcore_http.config.keys import Report, pick
+from swapcore_http.config.kinds import Kind, Shape, kinds_of
 from swapcore_http.config.macros import MODEL_ID, PORT, leftovers
 from swapcore_http.config.names import Names
 from swapcore_http.config.problems import Finding, Path, Severity, describe
-from swapcore_http.config.routing import CollationConfig, GroupConfig, MatrixConfig
+from swapcore_http.config.public_names import PeerConfig
+from swapcore_http.config.routing import GroupConfig
 from swapcore_http.config.routing_rules import NAMES
 from swapcore_http.config.rules import findings
 from swapcore_http.config.schema import ModelConfig, Settings
 from swapcore_http.config.setting import Setting, settings_of
-from swapcore_http.config.spelling import GROUPS, MATRIX, as_spelled, settle_spelling
+from swapcore_http.config.spelling import MATRIX, as_spelled, settle_spelling
 
 __all__ = ["settings_from"]
 
 MODELS = "models"
-COLLATION = "routing.scheduler.settings.collation"
 PRELOAD = "hooks.on_startup.preload"
-
-MANY: dict[str, tuple[type[attrs.AttrsInstance], str, str]] = {
-    MODELS: (ModelConfig, "id", "the model's settings, at least cmd"),
-    GROUPS: (GroupConfig, "name", "the group's settings, such as members"),
-}
-"""Sections that hold records by their names: the class, its attribute for the name, and what is expected."""
-
-ONE: dict[str, type[attrs.AttrsInstance]] = {MATRIX: MatrixConfig, COLLATION: CollationConfig}
-"""Sections that are a record."""
 
 Refuse = Callable[[Path, str], None]
 Value = TypeVar("Value")
+
+
+@frozen
+class Ears:
+    """Who is told of what is found."""
+
+    refuse: Refuse
+    """Hears of values that count as not written."""
+
+    report: Report
+    """Hears of all else."""
+
+
+class Key(str):
+    """The key of a setting, whose dots lead into nested mappings."""
+
+    __slots__ = ()
 
 
 def settings_from(data: Mapping[str, object], report: Report) -> Settings:
@@ -48,8 +58,7 @@ def settings_from(data: Mapping[str, object], report: Report) -> Settings:
 
     What is returned is of use only if nothing reported is an error.
     """
-    picked = pick(data, Settings, (), report)
-    moved = settle_spelling(picked, report)
+    moved: frozenset[str] = frozenset()
     refused: set[Path] = set()
 
     def tell(finding: Finding) -> None:
@@ -61,7 +70,10 @@ def settings_from(data: Mapping[str, object], report: Report) -> Settings:
             refused.add(NAMES)
         tell(Finding(path, message))
 
-    _pick_records(picked, refuse, tell)
+    picked = pick(data, Settings, (), report)
+    moved = settle_spelling(picked, report)
+    picked.setdefault(MODELS, {})
+    _pick_inside(picked, Settings, (), Ears(refuse, tell))
     settings = _structure(picked, refuse)
     settings = attrs.evolve(settings, log_level=settings.log_level.strip().lower())
     settings = _with_known_preload(settings, picked, tell)
@@ -72,56 +84,72 @@ def settings_from(data: Mapping[str, object], report: Report) -> Settings:
     return settings
 
 
-def _pick_records(picked: dict[str, Any], refuse: Refuse, report: Report) -> None:
-    """Have nothing but known settings where records are written."""
-    _warn_of_fractions(picked, Settings, (), report)
-    picked.setdefault(MODELS, {})
-    for section, (cls, name_of, expected) in MANY.items():
-        if section not in picked:
+def _pick_inside(picked: dict[str, Any], cls: type[attrs.AttrsInstance], path: Path, ears: Ears) -> None:
+    """Have nothing but known settings where records are written, and say where fractions are cut off."""
+    settings = settings_of(cls)
+    for name, kind in kinds_of(cls).items():
+        setting = settings[name]
+        if setting.key not in picked:
             continue
-        records = picked[section]
-        if not isinstance(records, dict):
-            refuse((section,), f"{describe(records)} is not a mapping; expected {section} by their names")
-            records = {}
-        picked[section] = {}
-        for name, record in records.items():
-            path = (section, name)
-            if record is None and section == GROUPS:
-                # Without members its defaults make no difference to those that llama-swap gives it.
-                picked[section][name] = {name_of: name}
-            elif isinstance(record, dict):
-                picked[section][name] = {**pick(record, cls, path, report), name_of: name}
-                _warn_of_fractions(picked[section][name], cls, path, report)
-            else:
-                refuse(path, f"{describe(record)} is not a mapping; expected {expected}")
-    for section, cls in ONE.items():
-        record = picked.get(section)
-        if isinstance(record, dict):
-            picked[section] = pick(record, cls, tuple(section.split(".")), report)
-        elif record is not None:
-            keys = ", ".join(setting.key for setting in settings_of(cls).values())
-            refuse(
-                tuple(section.split(".")), f"{describe(record)} is not a mapping; expected one with {keys}"
-            )
-            del picked[section]
-
-
-def _warn_of_fractions(
-    picked: dict[str, object], cls: type[attrs.AttrsInstance], path: Path, report: Report
-) -> None:
-    """Say where a fraction is cut off: half a second would become none at all, which may mean for ever."""
-    kinds = {each.name: each.type for each in attrs.fields(cls)}
-    for name, setting in settings_of(cls).items():
         where = (*path, *setting.key.split("."))
-        value = picked.get(setting.key)
-        if kinds[name] in (int, int | None):
-            _warn_of_fraction(value, where, setting, report)
-        elif kinds[name] == Mapping[str, int] and isinstance(value, dict):
+        value = picked[setting.key]
+        if kind.shape is Shape.RECORD:
+            if isinstance(value, dict):
+                picked[setting.key] = _picked(value, kind.of, where, ears)
+            else:
+                keys = ", ".join(each.key for each in settings_of(kind.of).values())
+                ears.refuse(where, f"{describe(value)} is not a mapping; expected one with {keys}")
+                del picked[setting.key]
+        elif kind.shape is Shape.RECORDS:
+            picked[setting.key] = _pick_records(value, kind.of, where, setting, ears)
+        elif kind.shape is Shape.RECORD_LIST and isinstance(value, list):
+            picked[setting.key] = [
+                _picked(item, kind.of, (*where, index), ears) if isinstance(item, dict) else item
+                for index, item in enumerate(value)
+            ]
+        elif kind.of is int and isinstance(value, dict):
             for key, item in value.items():
-                _warn_of_fraction(item, (*where, key), setting, report)
+                _warn_of_fraction(item, (*where, key), setting, ears.report)
+        elif kind.of is int:
+            _warn_of_fraction(value, where, setting, ears.report)
+
+
+def _picked(value: dict[str, Any], cls: type[attrs.AttrsInstance], path: Path, ears: Ears) -> dict[str, Any]:
+    picked = pick(value, cls, path, ears.report)
+    _pick_inside(picked, cls, path, ears)
+    return picked
+
+
+def _pick_records(
+    value: object,
+    cls: type[attrs.AttrsInstance],
+    path: Path,
+    setting: Setting,
+    ears: Ears,
+) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        ears.refuse(path, f"{describe(value)} is not a mapping; expected {setting.expected}")
+        return {}
+    records: dict[str, Any] = {}
+    for name, record in value.items():
+        where = (*path, name)
+        if record is None and cls is GroupConfig:
+            # Without members its defaults make no difference to those that llama-swap gives it.
+            records[name] = {CALLED: name}
+        elif record is None and cls is PeerConfig:
+            ears.report(
+                Finding(where, "is null, and so offers no models; ignored", Severity.WARNING, at_key=True)
+            )
+        elif isinstance(record, dict):
+            # What it is called may be the name of one of its settings as well.
+            records[name] = _picked(record, cls, where, ears) | {CALLED: name}
+        else:
+            ears.refuse(where, f"{describe(record)} is not a mapping; expected {setting.each}")
+    return records
 
 
 def _warn_of_fraction(value: object, where: Path, setting: Setting, report: Report) -> None:
+    """Say that a fraction is cut off: half a second would become none at all, which may mean for ever."""
     if isinstance(value, float) and math.isfinite(value % 1) and value % 1:
         what = f"{describe(value)} is cut to {int(value)}; expected {setting.expected}"
         report(Finding(where, what, Severity.WARNING))
@@ -152,8 +180,7 @@ def _leaves(error: BaseException, keys: Path) -> list[tuple[Path, str]]:
 def _step(error: BaseException, cls: type) -> Path:
     for note in getattr(error, "__notes__", ()):
         if isinstance(note, cattrs.AttributeValidationNote):
-            setting = settings_of(cls).get(note.name)
-            return (note.name if setting is None else setting.key,)
+            return (Key(settings_of(cls)[note.name].key),)
         if isinstance(note, cattrs.IterableValidationNote):
             return (note.index,)
     return ()
@@ -172,25 +199,24 @@ def _take_out(picked: Any, keys: Path) -> None:
 
 def _path(keys: Path) -> Path:
     """Undo the dots in the keys of settings; those in the names of models stay."""
-    is_model = keys[0] == MODELS
-    return tuple(
-        part
-        for depth, key in enumerate(keys)
-        for part in (key.split(".") if isinstance(key, str) and depth == (2 if is_model else 0) else [key])
-    )
+    return tuple(part for key in keys for part in (key.split(".") if isinstance(key, Key) else [key]))
 
 
 def _as_written(path: Path, picked: Any) -> Path:
     """Undo that nulls were left out of a list, so that an index is the one in the file."""
-    *parents, last = path
-    if not isinstance(last, int):
-        return path
-    if path[0] in MANY:
-        section, name, *parents = parents
-        picked = picked[section][name]
-    written = picked[".".join(map(str, parents))]
-    places = [place for place, value in enumerate(written) if value is not None]
-    return (*path[:-1], places[last])
+    start = 0
+    for place, part in enumerate(path):
+        if isinstance(picked, list) and isinstance(part, int):
+            places = [index for index, value in enumerate(picked) if value is not None]
+            path = (*path[:place], places[part], *path[place + 1 :])
+            picked, start = picked[places[part]], place + 1
+        elif isinstance(picked, dict):
+            key = ".".join(map(str, path[start : place + 1]))
+            if key in picked:
+                picked, start = picked[key], place + 1
+        else:
+            break
+    return path
 
 
 def _with_known_preload(settings: Settings, picked: dict[str, Any], report: Report) -> Settings:
@@ -210,20 +236,14 @@ def _with_known_preload(settings: Settings, picked: dict[str, Any], report: Repo
 READERS: dict[Any, Callable[..., object]] = {
     bool: scalars.as_truth,
     float: scalars.as_number,
-    float | None: scalars.as_number,
     int: scalars.as_whole,
-    int | None: scalars.as_whole,
     str: scalars.as_text,
-}
-TABLES: dict[Any, Callable[..., object]] = {
-    Mapping[str, float]: scalars.as_number,
-    Mapping[str, int]: scalars.as_whole,
-    Mapping[str, str]: scalars.as_text,
+    object: scalars.as_scalar,
 }
 
 
-def _reader(cls: type, setting: Setting, kind: Any) -> Callable[[Any, Any], object]:
-    """Make the hook by which cattrs reads one field."""
+def _reader(cls: type, setting: Setting, kind: Kind) -> Callable[[Any, Any], object]:
+    """Make the hook by which cattrs reads one field that holds no record."""
     in_model = cls is ModelConfig
 
     def read(value: object, expected: str, reader: Callable[..., object]) -> object:
@@ -234,9 +254,11 @@ def _reader(cls: type, setting: Setting, kind: Any) -> Callable[[Any, Any], obje
         return reader(value, expected, secret=setting.secret)
 
     def read_one(value: object, _: object) -> object:
-        return read(value, setting.expected, READERS[kind])
+        return read(value, setting.expected, READERS[kind.of])
 
     def read_list(value: object, _: object) -> object:
+        if isinstance(value, str) and value in kind.words:
+            return value
         items = scalars.as_list(value, setting.expected, secret=setting.secret)
         expected = f"{setting.expected}, each a text"
         written = ((index, item) for index, item in enumerate(items) if item is not None)
@@ -244,12 +266,30 @@ def _reader(cls: type, setting: Setting, kind: Any) -> Callable[[Any, Any], obje
 
     def read_table(value: object, _: object) -> object:
         items = scalars.as_table(value, setting.expected, secret=setting.secret)
-        return _read_each(items.items(), lambda item: read(item, setting.expected, TABLES[kind]))
+        optional = kind.of is str and setting.key == "pins"
+        entries = ((name, "" if optional and item is None else item) for name, item in items.items())
+        return _read_each(entries, lambda item: read(item, setting.expected, READERS[kind.of]))
 
-    return read_one if kind in READERS else read_table if kind in TABLES else read_list
+    def read_free(value: object, _: object) -> object:
+        return scalars.as_free(scalars.as_table(value, setting.expected), setting.expected)
+
+    def read_free_tables(value: object, _: object) -> object:
+        items = scalars.as_table(value, setting.expected)
+        expected = f"{setting.expected}"
+        return _read_each(
+            items.items(), lambda item: scalars.as_free(scalars.as_table(item, expected), expected)
+        )
+
+    return {
+        Shape.ONE: read_one,
+        Shape.LIST: read_list,
+        Shape.TABLE: read_table,
+        Shape.FREE: read_free,
+        Shape.FREE_TABLES: read_free_tables,
+    }[kind.shape]
 
 
-def _read_each(items: Iterable[tuple[Any, object]], read: Callable[[object], Value]) -> dict[Any, Value]:
+def _read_each(items: Iterable[tuple[Any, object]], read: Callable[[Any], Value]) -> dict[Any, Value]:
     """Read the items of a list or a mapping, and raise for all together that cannot be read."""
     done: dict[Any, Value] = {}
     errors: list[Exception] = []
@@ -264,38 +304,54 @@ def _read_each(items: Iterable[tuple[Any, object]], read: Callable[[object], Val
     return done
 
 
-ONE_OF: dict[Any, type[attrs.AttrsInstance]] = {
-    MatrixConfig | None: MatrixConfig,
-    CollationConfig: CollationConfig,
-}
-MANY_OF: dict[Any, type[attrs.AttrsInstance]] = {
-    Mapping[str, ModelConfig]: ModelConfig,
-    Mapping[str, GroupConfig]: GroupConfig,
-}
+CALLED = "called"
+"""Under which key the data of a record holds its name. No setting is written so."""
 
 
 def _converter() -> cattrs.Converter:
     converter = cattrs.Converter(detailed_validation=True)
 
-    def hook(cls: type[attrs.AttrsInstance], setting: Setting, kind: Any) -> Callable[[Any, Any], object]:
-        if kind in ONE_OF:
-            return lambda value, _: converter.structure(value, ONE_OF[kind])
-        if kind in MANY_OF:
-            return lambda value, _: _read_each(
-                value.items(), lambda item: converter.structure(item, MANY_OF[kind])
-            )
-        return _reader(cls, setting, kind)
+    def hook(cls: type[attrs.AttrsInstance], setting: Setting, kind: Kind) -> Callable[[Any, Any], object]:
+        def read_records(value: Any, _: object) -> object:
+            return _read_each(value.items(), lambda item: converter.structure(item, kind.of))
 
-    classes: tuple[Any, ...] = (Settings, *ONE_OF.values(), *MANY_OF.values())
-    for cls in classes:
-        kinds = {each.name: each.type for each in attrs.fields(cls)}
+        def read_record_list(value: object, _: object) -> object:
+            items = scalars.as_list(value, setting.expected, secret=setting.secret)
+            written = ((index, item) for index, item in enumerate(items) if item is not None)
+            return tuple(_read_each(written, read_item).values())
+
+        def read_item(item: object) -> object:
+            if isinstance(item, dict):
+                return converter.structure(item, kind.of)
+            return kind.of(scalars.as_text(item, setting.expected, secret=setting.secret))
+
+        match kind.shape:
+            case Shape.RECORD:
+                return lambda value, _: converter.structure(value, kind.of)
+            case Shape.RECORDS:
+                return read_records
+            case Shape.RECORD_LIST:
+                return read_record_list
+            case _:
+                return _reader(cls, setting, kind)
+
+    def register(cls: type[attrs.AttrsInstance]) -> None:
+        settings, kinds = settings_of(cls), kinds_of(cls)
+        for kind in kinds.values():
+            if kind.shape in (Shape.RECORD, Shape.RECORDS, Shape.RECORD_LIST):
+                register(kind.of)
         overrides: dict[str, Any] = {
             name: override(rename=setting.key, struct_hook=hook(cls, setting, kinds[name]))
-            for name, setting in settings_of(cls).items()
+            for name, setting in settings.items()
         }
-        # The number of a port is not written but counted.
-        overrides["port"] = override(omit=True)
+        for each in attrs.fields(cls):
+            if each.name not in settings:
+                # The number of a port is not written but counted.
+                is_name = each.name == attrs.fields(cls)[0].name
+                overrides[each.name] = override(rename=CALLED) if is_name else override(omit=True)
         converter.register_structure_hook(cls, make_dict_structure_fn(cls, converter, **overrides))
+
+    register(Settings)
     return converter
 
 

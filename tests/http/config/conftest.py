@@ -2,7 +2,7 @@
 
 import pytest
 
-from swapcore_http.config import source
+from swapcore_http.config import keys, source
 
 
 @pytest.fixture(params=["c", "pure"])
@@ -15,3 +15,9 @@ def parser(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
         # It comes with the extra `http`, which all these tests need.
         assert vars(source)["CParser"] is not None
     return name
+
+
+@pytest.fixture
+def all_supported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run the test as if every setting were honoured, so that it need not change when one comes to be."""
+    monkeypatch.setattr(keys, "UNSUPPORTED", {})

@@ -3,16 +3,9 @@
 from pathlib import Path
 
 from swapcore.planning import Groups, Matrix
-from swapcore_http.config import (
-    CollationConfig,
-    GroupConfig,
-    MatrixConfig,
-    ModelConfig,
-    load,
-    loads,
-)
-from swapcore_http.config.schema import Settings
+from swapcore_http.config import load, loads
 from swapcore_http.config.setting import settings_of
+from tests.http.config.records import records
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "config.yaml"
 
@@ -30,7 +23,7 @@ def test_it_loads_without_a_warning() -> None:
 
 def test_it_shows_every_setting() -> None:
     text = EXAMPLE.read_text(encoding="utf-8")
-    for cls in (Settings, ModelConfig, GroupConfig, MatrixConfig, CollationConfig):
+    for cls in records():
         for setting in settings_of(cls).values():
             assert f"{setting.key.split('.')[-1]}:" in text
 

@@ -6,13 +6,10 @@ from hypothesis import strategies as st
 
 from swapcore import Engine
 from swapcore_http.config import ConfigError, Loaded, Severity, loads, source
-from swapcore_http.config.keys import REFUSED, UNUSED
 from swapcore_http.config.schema import ModelConfig, Settings
 from swapcore_http.config.setting import settings_of
 
-KEYS = [
-    setting.key.split(".")[0] for cls in (Settings, ModelConfig) for setting in settings_of(cls).values()
-] + [key for table in (REFUSED, UNUSED) for keys in table.values() for key in keys]
+KEYS = [setting.key.split(".")[0] for cls in (Settings, ModelConfig) for setting in settings_of(cls).values()]
 
 PIECES = [
     *" \t\n:-?[]{},&*!|>'\"%@`#~<.\\$\x85\u2028\ufeff\0\x07\ud800",

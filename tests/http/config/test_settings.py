@@ -8,7 +8,7 @@ from attrs import evolve
 
 from swapcore_http.config import CollationConfig, Config, ConfigError, Loaded, ModelConfig, Severity, loads
 
-pytestmark = pytest.mark.usefixtures("parser")
+pytestmark = pytest.mark.usefixtures("parser", "all_supported")
 
 CMD = "cmd: 'x ${PORT}'"
 
@@ -55,7 +55,7 @@ VALID: list[tuple[str, ModelConfig]] = [
     (f"{CMD}, name: 5, description: 'on ${{PORT}}'", evolve(PLAIN, name="5", description="on 5800")),
     (f"{CMD}, unlisted: yes", evolve(PLAIN, unlisted=True)),
     (f"{CMD}, unlisted: off", PLAIN),
-    (f"{CMD}, filters: {{}}, macros: , metadata: {{a: {{}}}}, compat: []", PLAIN),
+    (f"{CMD}, filters: {{}}, macros: , metadata: , compat: {{}}, timeouts: ", PLAIN),
     (
         """
             cmd: 'a ${MODEL_ID} ${PORT}',
@@ -219,6 +219,16 @@ def test_wrong(text: str, line: int, column: int, message: str) -> None:
 
 
 THREE = f"models: {{a: {{{CMD}, aliases: [alias]}}, b: {{{CMD}}}, c: {{{CMD}}}}}\n"
+
+
+@pytest.mark.parametrize(("text", "line", "column", "message"), cases("wrong_surface"))
+def test_wrong_surface(text: str, line: int, column: int, message: str) -> None:
+    before = "" if text.startswith("models:") else THREE
+    with pytest.raises(ConfigError) as caught:
+        loads(before + text, "c")
+    assert [str(problem).split("\n")[0] for problem in caught.value.problems] == [
+        f"c:{line + bool(before)}:{column}: {message}"
+    ]
 
 
 @pytest.mark.parametrize(("text", "line", "column", "message"), cases("wrong_routing"))
