@@ -134,7 +134,7 @@ def outcome(text: str | bytes) -> Loaded | ConfigError:
 @example('"\\UFFFFFFFF"')
 @example('a: "\\U00110000"')
 @example("%YAML 1.99999999999999999999999\n---\na")
-@settings(max_examples=400)
+@settings(max_examples=400, deadline=None)
 def test_any_text(text: str | bytes) -> None:
     outcome(text)
 
@@ -142,7 +142,7 @@ def test_any_text(text: str | bytes) -> None:
 @given(st.text() | SOUP)
 @example('"\\UFFFFFFFF"')
 @example("%YAML 9999999999999999999999999\n---\na")
-@settings(max_examples=400)
+@settings(max_examples=400, deadline=None)
 def test_any_text_with_the_pure_parser(text: str) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(source, "CParser", None)
@@ -150,7 +150,7 @@ def test_any_text_with_the_pure_parser(text: str) -> None:
 
 
 @given(CONFIGS.map(flow))
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 def test_any_tree_is_the_same_to_both_parsers(text: str) -> None:
     fast = outcome(text)
     with pytest.MonkeyPatch.context() as patch:
