@@ -1,7 +1,6 @@
 """What does the server look like as an aiohttp application?"""
 
 import logging
-from collections.abc import AsyncIterator
 from http import HTTPStatus
 from typing import Any
 
@@ -12,11 +11,12 @@ from swapcore_http.bodies import Bodies
 from swapcore_http.config import Config
 from swapcore_http.cors import answer_preflight
 from swapcore_http.driver import Driver, EngineFailedError
-from swapcore_http.forward import MAX_FIELD, keep_fields, open_sessions
+from swapcore_http.forward import MAX_FIELD
 from swapcore_http.responses import ApiError, error_response
 from swapcore_http.routes import comfyui, inference, listing, operation, passthrough
 from swapcore_http.routes.context import CONTEXT, Context
 from swapcore_http.routes.unknown import answer_unknown
+from swapcore_http.upstreams import Upstreams
 
 __all__ = ["make_app", "make_runner"]
 
@@ -30,9 +30,11 @@ def make_app(driver: Driver, config: Config) -> web.Application:
     the first request and left after the last.
     """
     app = web.Application(middlewares=[answer_preflight, answer_errors, answer_unknown])
-    app[CONTEXT] = Context(driver, config, Bodies(config.max_body_mb * 1024 * 1024))
-    app.cleanup_ctx.append(_keep_sessions)
-    app.on_response_prepare.append(keep_fields)
+    upstreams = Upstreams()
+    driver.on_leaving(upstreams.forget)
+    app[CONTEXT] = Context(driver, config, Bodies(config.max_body_mb * 1024 * 1024), upstreams)
+    app.on_cleanup.append(_close_connections)
+    app.on_response_prepare.append(hide_server)
     for module in (comfyui, inference, listing, operation, passthrough):
         app.router.add_routes(module.routes())
     return app
@@ -58,11 +60,13 @@ def make_runner(app: web.Application, **options: Any) -> web.AppRunner:
     )
 
 
-async def _keep_sessions(app: web.Application) -> AsyncIterator[None]:
-    async with open_sessions() as sessions:
-        app[CONTEXT].sessions = sessions
-        yield
-        app[CONTEXT].sessions = None
+async def _close_connections(app: web.Application) -> None:
+    app[CONTEXT].upstreams.close()
+
+
+async def hide_server(_: web.Request, response: web.StreamResponse) -> None:
+    """Take back a header field that aiohttp adds; a handler for `on_response_prepare`."""
+    response.headers.popall("Server", None)
 
 
 @web.middleware

@@ -94,6 +94,8 @@ class Control:
     def _cut(self, detail: str) -> None:
         for lease in tuple(self._leases.values()):
             lease._cut(detail)
+        for tell in self._driver._on_leaving:
+            tell(self._run)
 
     def _told(self, stop: Stop) -> None:
         self.reason = stop.reason
@@ -157,6 +159,7 @@ class Driver:
         self._tickets = 0
         self._leases: dict[int, Lease] = {}
         self._runs: dict[int, Control] = {}
+        self._on_leaving: list[Callable[[int], None]] = []
         self._armed: float | None = None
         self._wake = anyio.Event()
         self._finished = anyio.Event()
@@ -185,6 +188,10 @@ class Driver:
         """Return the base URL at which that run answers, if it ever became ready and is not over."""
         control = self._runs.get(run)
         return None if control is None else control._url
+
+    def on_leaving(self, tell: Callable[[int], None]) -> None:
+        """Call `tell` with the number of each run that will serve nobody any more; perhaps more than once."""
+        self._on_leaving.append(tell)
 
     def snapshot(self) -> Snapshot:
         """Look at the engine's state; for showing, never for deciding."""

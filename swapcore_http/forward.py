@@ -5,322 +5,348 @@ them. An answer that breaks off is never passed on as if it had ended: before
 its first byte the client is told with a 502, after it the connection is reset.
 """
 
-import base64
+import asyncio
 import logging
-import socket
-import struct
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from http import HTTPStatus
-from types import SimpleNamespace
+from typing import Final
 
-import aiohttp
 import anyio
-from aiohttp import HttpVersion11, web
-from attrs import define, frozen
-from multidict import CIMultiDict
-from yarl import URL
+from aiohttp import web
+from attrs import frozen
 
 from swapcore_http.bodies import Body
+from swapcore_http.delivery import Delivery, IntoStarted, ToClient, abort
 from swapcore_http.driver import Lease
-from swapcore_http.headers import for_client, for_upstream
+from swapcore_http.framing import Fields, Head
+from swapcore_http.headers import Outgoing, request_head
+from swapcore_http.relay import (
+    NO_LIMITS,
+    DroppedError,
+    Limits,
+    Relay,
+    SilentError,
+    Switched,
+    SwitchedError,
+    Tap,
+    UpstreamLostError,
+)
 from swapcore_http.responses import ApiError
+from swapcore_http.upstreams import CannotConnectError, Connection, Origin, Upstreams
 
-__all__ = ["MAX_FIELD", "Sessions", "forward", "keep_fields", "open_sessions"]
+__all__ = ["MAX_FIELD", "PLAIN", "Manner", "Unfit", "forward", "forward_into", "forward_upgrade"]
 
 logger = logging.getLogger(__name__)
 
-IDLE = 3.0
-"""Seconds that an idle connection is kept: less than the 5 of llama-server and vLLM, who close it then."""
-
-CONNECT_TIMEOUT = 30.0
-"""Seconds that connecting to an upstream may take; it is ready, so this is a network gone away."""
-
-LOSS_SHOWS_WITHIN = 0.05
+LOSS_SHOWS_WITHIN: Final = 0.05
 """Seconds to wait, after an upstream closed a connection, for the news that it has died."""
 
-MAX_FIELD = 64 * 1024
+MAX_FIELD: Final = 64 * 1024
 """Bytes that one header field, or the request line, may have."""
 
-MAX_SHOWN = 200
-"""Characters of what an upstream has said that are repeated to the client."""
-
-LARGE = 256 * 1024
+LARGE: Final = 256 * 1024
 """Bytes from which on a body is written piece by piece."""
 
 
 @frozen
-class Sessions:
-    """The client's side of the server: connections to all upstreams."""
+class Manner:
+    """How a request is to be forwarded, where that differs from one to the next."""
 
-    kept: aiohttp.ClientSession
-    """Uses its connections again."""
+    tap: Tap | None = None
+    """Listens to the answer."""
 
-    fresh: aiohttp.ClientSession
-    """Opens a new connection for each request."""
+    extra: Fields = ()
+    """Fields that are added to the answer, in place of the upstream's of the same names."""
+
+    request_extra: Fields = ()
+    """Fields that are added to the request."""
+
+    request_without: AbstractSet[bytes] = frozenset()
+    """Fields of the request that are not passed on, in lower case."""
+
+    limits: Limits = NO_LIMITS
+    """How long the upstream may take."""
+
+    drain: bool = False
+    """Whether the upstream may finish its answer when the client has gone; the lease lasts until then."""
 
 
-class UpstreamLostError(Exception):
-    """The upstream does not answer, or not to the end."""
-
-
-class DroppedError(aiohttp.ClientError):
-    """The upstream ended a connection before its answer began."""
-
-    def __init__(self, *, unanswered: bool) -> None:
-        super().__init__("the connection was closed before the answer began")
-        self.unanswered = unanswered
-        """Whether not a single byte of an answer came."""
-
-
-@define
-class Attempt:
-    """What is known about sending a request once."""
-
-    reused: bool = False
-    """Whether it went out on a connection that had served before."""
+PLAIN: Final = Manner()
 
 
 @frozen
-class Outgoing:
-    """A request as its upstream is to get it."""
+class Unfit:
+    """An answer that could not be written where another had begun."""
 
-    method: str
-    url: URL
-    headers: CIMultiDict[str]
-    body: Body
-
-
-class ForwardedResponse(web.StreamResponse):
-    """An upstream's answer, whose header fields are the upstream's own."""
-
-    passed: CIMultiDict[str]
-    """The fields as they are to reach the client."""
-
-
-@asynccontextmanager
-async def open_sessions() -> AsyncIterator[Sessions]:
-    """Open the sessions that `forward` needs, and close them at the end."""
-    async with _session(force_close=False) as kept, _session(force_close=True) as fresh:
-        yield Sessions(kept, fresh)
-
-
-async def keep_fields(_: web.Request, response: web.StreamResponse) -> None:
-    """Take back the header fields that aiohttp adds; a handler for `on_response_prepare`."""
-    kept = response.passed if isinstance(response, ForwardedResponse) else ("Content-Type",)
-    for name in ("Content-Type", "Server"):
-        if name not in kept:
-            response.headers.popall(name, None)
+    head: Head
+    content: bytes
+    """The start of its content, up to 64 KiB."""
 
 
 async def forward(
-    request: web.Request, lease: Lease, sessions: Sessions, *, target: str, body: Body
+    request: web.Request,
+    lease: Lease,
+    upstreams: Upstreams,
+    *,
+    target: str,
+    body: Body,
+    manner: Manner = PLAIN,
 ) -> web.StreamResponse:
     """Send a request to the run that is leased for it, and its answer to the client.
 
     Args:
         request: The client's request.
         lease: An entered lease. If it is cut, so is the answer.
-        sessions: See `open_sessions`.
+        upstreams: The connections.
         target: Path and query to ask for, encoded, below the run's base URL.
         body: The request's body; what of it has not come yet is passed on as it comes.
+        manner: What is particular about this request.
 
     Raises:
         ApiError: the upstream did not answer.
     """
-    headers = for_upstream(request.headers, request.remote)
-    if body.length:
-        # It came in chunks, or its model was renamed: either way this is its length now.
-        headers["Content-Length"] = str(body.length)
-    url = _without_user(URL(lease.url.rstrip("/") + target, encoded=True), headers)
-    outgoing = Outgoing(request.method, url, headers, body)
-    response: ForwardedResponse | None = None
-    try:
-        with _unless_cut(lease):
-            upstream = await _ask(outgoing, lease, sessions)
-            try:
-                if upstream.status == HTTPStatus.SWITCHING_PROTOCOLS:
-                    # Passed on, both sides would wait for bytes that nobody carries.
-                    protocol = upstream.headers.get("Upgrade", "another protocol")[:MAX_SHOWN]
-                    message = f"the upstream of {lease.model} switched to {protocol}: that cannot pass"
-                    raise ApiError(HTTPStatus.BAD_GATEWAY, message)
-                response = _response_to(request, upstream)
-                await _pour(request, upstream, response)
-            finally:
-                # Does nothing if the answer was read to its end: then the connection is in its pool again.
-                upstream.close()
-    except UpstreamLostError as lost:
-        if response is None:
-            raise ApiError(HTTPStatus.BAD_GATEWAY, str(lost)) from lost
-        logger.warning("%s: an answer broke off: %s", lease.model, lost)
-        _abort(request)
-    except ConnectionError:
-        # Only writing to the client raises this: it has hung up, and nobody is left to be told.
-        _abort(request)
-    except BaseException:
-        if response is not None:
-            _abort(request)
-        raise
-    assert response is not None  # noqa: S101 - without a response there was an exception.
-    return response
+    delivery = ToClient(request, manner.extra)
+    exchange = _Exchange(request, lease, upstreams, delivery, target=target, body=body, manner=manner)
+    await exchange.perform()
+    assert delivery.response is not None  # noqa: S101 - without a response there was an exception.
+    return delivery.response
 
 
-def _abort(request: web.BaseRequest) -> None:
-    """Break off the client's connection so that it can see that the answer is not whole."""
-    transport = request.transport
-    if transport is None:
-        return
-    if request.version < HttpVersion11 and (sock := transport.get_extra_info("socket")) is not None:
-        # The end of the connection may be the end of the body here, so only a reset tells them apart.
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    transport.abort()
+async def forward_into(
+    started: web.StreamResponse,
+    request: web.Request,
+    lease: Lease,
+    upstreams: Upstreams,
+    *,
+    target: str,
+    body: Body,
+    manner: Manner = PLAIN,
+) -> Unfit | None:
+    """Do as `forward` does, but write the answer's events after what has been written to `started`.
+
+    The caller ends that response, and has sent nothing since that is not written out.
+
+    Returns:
+        The answer, if it is no stream of events with status 200: then nothing
+        of it has been written.
+
+    Raises:
+        ApiError: the upstream did not answer.
+    """
+    delivery = IntoStarted(request, started)
+    exchange = _Exchange(request, lease, upstreams, delivery, target=target, body=body, manner=manner)
+    relay = await exchange.perform()
+    if delivery.unfit is None:
+        return None
+    assert relay.framing.head is not None  # noqa: S101 - it was found unfit.
+    return Unfit(relay.framing.head, bytes(delivery.unfit))
 
 
-@contextmanager
-def _unless_cut(lease: Lease) -> Iterator[None]:
-    """Leave the block with `UpstreamLostError` as soon as the lease is cut."""
-    with anyio.CancelScope() as scope:
-        lease.on_cut(lambda _: scope.cancel())
-        yield
-    if scope.cancelled_caught:
-        raise UpstreamLostError(f"{lease.model} went away: {lease.cut}")
+async def forward_upgrade(
+    request: web.Request, lease: Lease, upstreams: Upstreams, *, target: str, manner: Manner = PLAIN
+) -> web.StreamResponse | Switched:
+    """Do as `forward` does, and pass the client's wish for another protocol on.
+
+    Returns:
+        The upstream's connection, if it switched: then nothing has been
+        written to the client, and the caller carries the bytes from here on,
+        as long as the lease is not cut. Otherwise the response that was relayed.
+
+    Raises:
+        ApiError: the upstream did not answer.
+    """
+    delivery = ToClient(request, manner.extra)
+    exchange = _Exchange(
+        request, lease, upstreams, delivery, target=target, body=Body.of(b""), manner=manner, upgrade=True
+    )
+    relay = await exchange.perform()
+    if relay.switched is not None:
+        return relay.switched
+    assert delivery.response is not None  # noqa: S101 - without a response there was an exception.
+    return delivery.response
 
 
-# The request --------------------------------------------------------------------
+class ClientGoneError(Exception):
+    """The client is no longer interested."""
 
 
-def _without_user(url: URL, headers: CIMultiDict[str]) -> URL:
-    """Take user and password out of the URL; they are sent unless the client has credentials of its own."""
-    if url.raw_user is None and url.raw_password is None:
-        return url
-    credentials = base64.b64encode(f"{url.user or ''}:{url.password or ''}".encode()).decode()
-    headers.setdefault("Authorization", f"Basic {credentials}")
-    return url.with_user(None)
+class CutError(UpstreamLostError):
+    """The lease was cut; the text says why, and of which model."""
 
 
-async def _ask(outgoing: Outgoing, lease: Lease, sessions: Sessions) -> aiohttp.ClientResponse:
-    """Send the request, a second time if an old connection dropped it, and wait for the answer's head."""
-    whole = outgoing.body.whole
-    attempt = Attempt()
-    try:
+class _Exchange:
+    """One request and its answer, on one connection or, if that was stale, on a second."""
+
+    def __init__(
+        self,
+        request: web.Request,
+        lease: Lease,
+        upstreams: Upstreams,
+        delivery: Delivery,
+        *,
+        target: str,
+        body: Body,
+        manner: Manner,
+        upgrade: bool = False,
+    ) -> None:
+        self._request = request
+        self._lease = lease
+        self._upstreams = upstreams
+        self._target = target
+        self._body = body
+        self._manner = manner
+        self._delivery = delivery
+        self._upgrade = upgrade
+        self._relay = self._make_relay()
+        self._sender: asyncio.Task[None] | None = None
+
+    async def perform(self) -> Relay:
+        """Have the request answered.
+
+        Raises:
+            ApiError: the upstream did not answer, and nothing has been written.
+        """
         try:
-            return await _send(sessions.kept if whole else sessions.fresh, outgoing, attempt)
-        except DroppedError as dropped:
-            # An idle connection that the upstream closed just now: it has not seen the request.
-            if not (whole and dropped.unanswered and attempt.reused and lease.cut is None):
+            self._lease.on_cut(self._cut)
+            await self._ask()
+        except UpstreamLostError as lost:
+            if not self._delivery.begun:
+                raise self._not_answered(lost) from lost
+            logger.warning("%s: an answer broke off: %s", self._lease.model, lost)
+            abort(self._request)
+        except ConnectionError:
+            # Only writing to the client raises this: it has hung up, and nobody is left to be told.
+            abort(self._request)
+        except asyncio.CancelledError:
+            if self._manner.drain and not self._relay.sending:
+                await self._drain()
+            self._break_off()
+            raise
+        except BaseException:
+            self._break_off()
+            raise
+        finally:
+            # Does nothing if the answer is over.
+            self._relay.fail(ClientGoneError())
+            await self._stop_sending()
+        return self._relay
+
+    async def _ask(self) -> None:
+        """Send the request, again if an old connection dropped it, and wait for the end of the answer."""
+        whole = self._body.whole
+        try:
+            try:
+                await self._send(fresh=not whole)
+            except DroppedError:
+                # An idle connection that the upstream closed just now: it has not seen the request.
+                if not (whole and self._reused) or self._lease.cut is not None:
+                    raise
+                self._relay = self._make_relay()
+                await self._stop_sending()
+                await self._send(fresh=True)
+        except (CannotConnectError, UpstreamLostError) as error:
+            if isinstance(error, CutError | SilentError) or self._delivery.begun:
                 raise
-            return await _send(sessions.fresh, outgoing, Attempt())
-    except aiohttp.ClientError as error:
-        # If the upstream has died, the cut that ends this wait says why.
-        await anyio.sleep(LOSS_SHOWS_WITHIN)
-        raise UpstreamLostError(f"the upstream of {lease.model} did not answer: {_why(error)}") from error
+            # If the upstream has died, the news of that says why.
+            await asyncio.sleep(LOSS_SHOWS_WITHIN)
+            if self._lease.cut is not None:
+                raise self._cut_error(self._lease.cut) from error
+            if isinstance(error, UpstreamLostError):
+                raise
+            raise UpstreamLostError(str(error)) from error
 
+    async def _send(self, *, fresh: bool) -> None:
+        lease, upstreams, relay = self._lease, self._upstreams, self._relay
+        head = self._head(upstreams.origin(lease.run, lease.url))
+        self._reused = not fresh and upstreams.take(lease.run, relay)
+        if not self._reused:
+            limit = self._manner.limits.connect
+            await relay.unless_over(upstreams.connect(lease.run, lease.url, relay, limit))
+        connection = relay.connection
+        if connection is not None:
+            data = self._body.data
+            if data is not None and len(data) <= LARGE:
+                connection.transport.write(head + data if data else head)
+                relay.asked(self._manner.limits)
+            else:
+                relay.sending = True
+                connection.transport.write(head)
+                self._sender = asyncio.ensure_future(self._send_body(connection, relay))
+        await relay.finish(self._request.writer.drain)
 
-def _why(error: aiohttp.ClientError) -> str:
-    """Say in one line what went wrong, without the garbage that the upstream has sent."""
-    if not isinstance(error, aiohttp.ClientResponseError):
-        return str(error)
-    line, _, _ = error.message.partition("\n")
-    return line.rstrip(":")[:MAX_SHOWN]
+    def _head(self, origin: Origin) -> bytes:
+        request, body, manner = self._request, self._body, self._manner
+        length = body.length
+        self._chunked = length is None
+        if length == 0 and not request.body_exists:
+            length = None
+        outgoing = Outgoing(
+            request.method,
+            self._target,
+            request.raw_headers,
+            client=request.remote,
+            length=length,
+            chunked=self._chunked,
+            upgrade=self._upgrade,
+            without=manner.request_without,
+            extra=manner.request_extra,
+        )
+        return request_head(outgoing, host=origin.name, base=origin.base, authorization=origin.authorization)
 
+    async def _send_body(self, connection: Connection, relay: Relay) -> None:
+        try:
+            async for piece in self._body.pieces():
+                if piece:
+                    connection.transport.write(
+                        b"%x\r\n%b\r\n" % (len(piece), piece) if self._chunked else piece
+                    )
+                    await connection.drain()
+            if self._chunked:
+                connection.transport.write(b"0\r\n\r\n")
+        except ConnectionError:
+            # The relay hears of it by itself, or the client has hung up, which ends it too.
+            pass
+        except Exception as error:  # noqa: BLE001 - it is raised again where the request is handled.
+            relay.fail(error)
+        else:
+            relay.asked(self._manner.limits)
 
-async def _send(
-    session: aiohttp.ClientSession, outgoing: Outgoing, attempt: Attempt
-) -> aiohttp.ClientResponse:
-    data = outgoing.body.data
-    return await session.request(
-        outgoing.method,
-        outgoing.url,
-        data=outgoing.body.pieces() if data is None or len(data) > LARGE else data or None,
-        headers=outgoing.headers,
-        allow_redirects=False,
-        trace_request_ctx=attempt,
-    )
+    async def _stop_sending(self) -> None:
+        sender, self._sender = self._sender, None
+        if sender is not None:
+            sender.cancel()
+            # Nobody may still be reading the client's body then.
+            with anyio.CancelScope(shield=True):
+                await asyncio.wait([sender])
 
+    async def _drain(self) -> None:
+        """Let the upstream finish for a client who has gone."""
+        self._relay.let_go()
+        with suppress(UpstreamLostError):
+            await self._relay.finish(self._request.writer.drain)
 
-# The answer ---------------------------------------------------------------------
+    def _make_relay(self) -> Relay:
+        return Relay(self._request.method, self._delivery, tap=self._manner.tap, upgrade=self._upgrade)
 
+    def _cut(self, why: str) -> None:
+        self._relay.fail(self._cut_error(why))
 
-def _response_to(request: web.Request, upstream: aiohttp.ClientResponse) -> ForwardedResponse:
-    passed = for_client(upstream.headers)
-    response = ForwardedResponse(status=upstream.status, reason=upstream.reason, headers=passed)
-    response.passed = passed
-    if request.version < HttpVersion11 and "Content-Length" not in passed:
-        # Only the end of the connection can end this body.
-        response.force_close()
-    return response
+    def _cut_error(self, why: str) -> CutError:
+        return CutError(f"{self._lease.model} went away: {why}")
 
+    def _break_off(self) -> None:
+        if self._delivery.begun:
+            abort(self._request)
 
-async def _pour(request: web.Request, upstream: aiohttp.ClientResponse, response: ForwardedResponse) -> None:
-    """Pass on the answer, each piece when it comes."""
-    await response.prepare(request)
-    while piece := await _read(upstream):
-        await response.write(piece)
-    if _ends_with_connection(upstream):
-        # Its end and its upstream's death look alike: if it has died, the cut ends this wait.
-        await anyio.sleep(LOSS_SHOWS_WITHIN)
-    await response.write_eof()
-
-
-async def _read(upstream: aiohttp.ClientResponse) -> bytes:
-    try:
-        return await upstream.content.readany()
-    except (aiohttp.ClientError, OSError) as error:
-        raise UpstreamLostError(str(error)) from error
-
-
-def _ends_with_connection(upstream: aiohttp.ClientResponse) -> bool:
-    """Whether nothing but the end of the connection says that the answer is whole."""
-    return not (
-        upstream.method == "HEAD"
-        or upstream.status in {HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED}
-        or "Content-Length" in upstream.headers
-        or "chunked" in upstream.headers.get("Transfer-Encoding", "").lower()
-    )
-
-
-# The sessions -------------------------------------------------------------------
-
-
-def _session(*, force_close: bool) -> aiohttp.ClientSession:
-    trace = aiohttp.TraceConfig()
-    trace.on_connection_reuseconn.append(_note_reuse)
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(
-            limit=0,
-            limit_per_host=0,
-            force_close=force_close,
-            keepalive_timeout=None if force_close else IDLE,
-        ),
-        auto_decompress=False,
-        cookie_jar=aiohttp.DummyCookieJar(),
-        max_field_size=MAX_FIELD,
-        max_line_size=MAX_FIELD,
-        middlewares=[_send_once],
-        # What the client did not say, we do not say in its name.
-        skip_auto_headers=("Accept", "Accept-Encoding", "Content-Type", "User-Agent"),
-        timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT),
-        trace_configs=[trace],
-    )
-
-
-async def _note_reuse(
-    _: aiohttp.ClientSession, context: SimpleNamespace, __: aiohttp.TraceConnectionReuseconnParams
-) -> None:
-    attempt: Attempt = context.trace_request_ctx
-    attempt.reused = True
-
-
-async def _send_once(
-    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
-) -> aiohttp.ClientResponse:
-    """Keep aiohttp from repeating a dropped request by itself: `_ask` does that, once, where it is safe."""
-    try:
-        return await handler(request)
-    except aiohttp.ClientConnectorError:
-        raise
-    except aiohttp.ServerDisconnectedError as error:
-        # The message is aiohttp's own text unless a part of an answer has come.
-        raise DroppedError(unanswered=isinstance(error.message, str)) from error
-    except (aiohttp.ClientOSError, aiohttp.ClientConnectionResetError) as error:
-        raise DroppedError(unanswered=True) from error
+    def _not_answered(self, lost: UpstreamLostError) -> ApiError:
+        model = self._lease.model
+        match lost:
+            case CutError():
+                return ApiError(HTTPStatus.BAD_GATEWAY, str(lost))
+            case SilentError():
+                return ApiError(HTTPStatus.GATEWAY_TIMEOUT, f"the upstream of {model} did not answer: {lost}")
+            case SwitchedError():
+                message = f"the upstream of {model} switched to {lost}: that cannot pass"
+                return ApiError(HTTPStatus.BAD_GATEWAY, message)
+        return ApiError(HTTPStatus.BAD_GATEWAY, f"the upstream of {model} did not answer: {lost}")

@@ -1,66 +1,258 @@
 """Which header fields pass through the server, and in which form?
 
 Fields that speak of one connection only (RFC 9110, section 7.6.1) stop here,
-in both directions; all others pass as they came, repeated ones included.
+in both directions; all others pass byte for byte as they came, repeated ones
+included. Each head is read once, and written once as the bytes that are sent.
 """
 
-from collections.abc import Iterable
+import re
+import time
+from collections.abc import Set as AbstractSet
+from email.utils import formatdate
+from enum import Enum, auto
+from http import HTTPStatus
 
-from multidict import CIMultiDict, CIMultiDictProxy
+from attrs import frozen
 
-__all__ = ["for_client", "for_upstream"]
+from swapcore_http.framing import Fields, Framing
+
+__all__ = ["Client", "Outgoing", "Passing", "Reply", "make_reply", "request_head"]
 
 HOP_BY_HOP = frozenset(
     {
-        "connection",
-        "keep-alive",
-        "proxy-authenticate",
-        "proxy-authorization",
-        "proxy-connection",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
+        b"connection",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
     }
 )
 """Fields that are never passed on, in lower case."""
 
-Headers = CIMultiDict[str] | CIMultiDictProxy[str]
+# The server has already told the client to continue, and the dials are for itself.
+OURS = frozenset({b"content-length", b"expect", b"x-swap-priority", b"x-swap-patience"})
+"""Fields of a request that are for this server, or are written anew."""
+
+STOPPED = HOP_BY_HOP | OURS
+LOOKED_AT = frozenset({b"authorization", b"host", b"x-forwarded-for"})
+NOTED = frozenset({b"content-type", b"date", b"x-accel-buffering"})
+NAMES_NO_FIELD = frozenset({b"close", b""})
+"""What a `Connection` field says without naming another field."""
+
+_NO_TARGET = re.compile(r"[\x00-\x20\x7f]")
 
 
-def for_upstream(headers: Headers, client: str | None) -> CIMultiDict[str]:
-    """Return the request's fields as its upstream should see them.
+@frozen
+class Outgoing:
+    """What is to be said to an upstream, but for the body."""
+
+    method: str
+    target: str
+    """Path and query, encoded."""
+
+    fields: Fields
+    """What the client sent. `Host` stays the client's."""
+
+    client: str | None = None
+    """The client's address, appended to `X-Forwarded-For`."""
+
+    length: int | None = None
+    """The length in bytes of the body that follows, if any does and it is known."""
+
+    chunked: bool = False
+    """Whether a body follows whose length is not known."""
+
+    upgrade: bool = False
+    """Whether the client's wish for another protocol is passed on."""
+
+    without: AbstractSet[bytes] = frozenset()
+    """More fields that are not passed on, in lower case."""
+
+    extra: Fields = ()
+    """Fields that are added."""
+
+
+def request_head(
+    request: Outgoing, *, host: bytes, base: str = "", authorization: bytes | None = None
+) -> bytes:
+    """Write the head of a request to an upstream.
 
     Args:
-        headers: What the client sent. `Host` stays the client's.
-        client: The client's address, appended to `X-Forwarded-For`.
+        request: What to say.
+        host: The upstream's own name, for clients that name none.
+        base: Comes before the target.
+        authorization: Sent if the client has no credentials of its own.
+
+    Raises:
+        ValueError: the target has characters that would end it.
     """
-    # The server has already told the client to continue, and the dials are for itself.
-    passed = _without(headers, {"expect", "x-swap-priority", "x-swap-patience"})
-    if client:
-        hops = ", ".join([*passed.getall("X-Forwarded-For", []), client])
-        passed["X-Forwarded-For"] = hops
-    return passed
-
-
-def for_client(headers: Headers) -> CIMultiDict[str]:
-    """Return the response's fields as the client should see them."""
-    passed = _without(headers, ())
-    if passed.get("Content-Type", "").lower().startswith("text/event-stream"):
-        # A reverse proxy before us would otherwise collect the events.
-        passed["X-Accel-Buffering"] = "no"
-    return passed
-
-
-def _without(headers: Headers, more: Iterable[str]) -> CIMultiDict[str]:
-    dropped = HOP_BY_HOP.union(more)
-    for value in headers.getall("Connection", ()):
-        dropped |= {token.strip().lower() for token in value.split(",")}
-    passed: CIMultiDict[str] = CIMultiDict()
-    spellings: dict[str, str] = {}
-    for name, value in headers.items():
+    if _NO_TARGET.search(request.target):
+        raise ValueError(f"not a target: {request.target[:200]!r}")
+    stopped = _stopped(request)
+    handled = stopped | LOOKED_AT
+    length = request.length
+    named: bytes | None = host
+    hops = []
+    line = f"{request.method} {base}{request.target} HTTP/1.1\r\n"
+    pieces = [line.encode("utf-8", "surrogateescape")]
+    for name, value in request.fields:
         lower = name.lower()
-        if lower not in dropped:
-            # aiohttp's client takes a second spelling of a repeated name for a replacement.
-            passed.add(spellings.setdefault(lower, name), value)
-    return passed
+        if lower in handled:
+            if lower == b"content-length" and length is not None:
+                # Where the client has written it: nothing moves without need.
+                pieces.append(b"%b: %d\r\n" % (name, length))
+                length = None
+            if lower in stopped:
+                continue
+            if lower == b"x-forwarded-for":
+                hops.append(value)
+                continue
+            if lower == b"authorization":
+                authorization = None
+            else:
+                named = None
+        pieces.append(b"%b: %b\r\n" % (name, value))
+    if named is not None:
+        pieces.insert(1, b"Host: %b\r\n" % named)
+    if length is not None:
+        pieces.append(b"Content-Length: %d\r\n" % length)
+    elif request.chunked:
+        pieces.append(b"Transfer-Encoding: chunked\r\n")
+    if authorization is not None:
+        pieces.append(b"Authorization: %b\r\n" % authorization)
+    if request.client:
+        hops.append(request.client.encode())
+    if hops:
+        pieces.append(b"X-Forwarded-For: %b\r\n" % b", ".join(hops))
+    if request.upgrade:
+        wanted = b", ".join(value for name, value in request.fields if name.lower() == b"upgrade")
+        pieces.append(b"Connection: Upgrade\r\nUpgrade: %b\r\n" % wanted)
+    pieces += [b"%b: %b\r\n" % each for each in request.extra]
+    pieces.append(b"\r\n")
+    return b"".join(pieces)
+
+
+def _stopped(request: Outgoing) -> AbstractSet[bytes]:
+    """Return the names of the fields that are not to be passed on."""
+    named = [_tokens(value) for name, value in request.fields if name.lower() == b"connection"]
+    if not named and not request.without:
+        return STOPPED
+    return STOPPED.union(request.without, *named)
+
+
+def _tokens(value: bytes) -> frozenset[bytes]:
+    return frozenset(token.strip().lower() for token in value.split(b",")) - NAMES_NO_FIELD
+
+
+# Answers ------------------------------------------------------------------------
+
+
+@frozen
+class Client:
+    """What the form of an answer depends on, of who has asked."""
+
+    minor: int
+    """1 for HTTP/1.1, 0 for HTTP/1.0."""
+
+    keep_alive: bool
+    """Whether more requests may come on its connection."""
+
+
+class Passing(Enum):
+    """How the bytes of a body reach the client."""
+
+    AS_FRAMED = auto()
+    """As they came, chunks and all."""
+
+    CONTENT = auto()
+    """The content alone; the end of the connection ends it."""
+
+    IN_CHUNKS = auto()
+    """The content, in chunks of our own."""
+
+
+@frozen
+class Reply:
+    """The head that the client gets, and how the body follows."""
+
+    head: bytes
+    passing: Passing
+    keep_alive: bool
+    """Whether the client's connection lives on."""
+
+
+def make_reply(framing: Framing, client: Client, extra: Fields = ()) -> Reply:
+    """Write the head of an answer to a client.
+
+    Args:
+        framing: The answer, whose head has come.
+        client: Who has asked.
+        extra: Fields that are added, in place of the upstream's of the same names.
+    """
+    head = framing.head
+    assert head is not None  # noqa: S101 - the caller's duty.
+    passing, keep_alive = Passing.AS_FRAMED, client.keep_alive
+    stopped = _stopped_in_answer(framing, extra)
+    pieces = [b"HTTP/1.%d %d %b\r\n" % (client.minor, head.status, head.reason)]
+    dated = streams = False
+    buffering = b""
+    for name, value in head.fields:
+        lower = name.lower()
+        if lower in stopped:
+            continue
+        if lower in NOTED:
+            if lower == b"date":
+                dated = True
+            elif lower == b"content-type":
+                streams = streams or value[:17].lower() == b"text/event-stream"
+            else:
+                buffering += b"%b: %b\r\n" % (name, value)
+                continue
+        pieces.append(b"%b: %b\r\n" % (name, value))
+    pieces += [b"%b: %b\r\n" % each for each in extra]
+    # A reverse proxy before us would otherwise collect the events.
+    pieces.append(b"X-Accel-Buffering: no\r\n" if streams else buffering)
+    if not dated:
+        pieces.append(_date())
+    if framing.chunked or framing.until_close:
+        if client.minor:
+            pieces.append(b"Transfer-Encoding: chunked\r\n")
+            passing = Passing.AS_FRAMED if framing.chunked else Passing.IN_CHUNKS
+        else:
+            passing, keep_alive = Passing.CONTENT, False
+    if not keep_alive:
+        if client.minor:
+            pieces.append(b"Connection: close\r\n")
+    elif not client.minor:
+        pieces.append(b"Connection: keep-alive\r\n")
+    pieces.append(b"\r\n")
+    return Reply(b"".join(pieces), passing, keep_alive)
+
+
+def _stopped_in_answer(framing: Framing, extra: Fields) -> AbstractSet[bytes]:
+    named = framing.tokens - NAMES_NO_FIELD
+    # The length of what a 204 does not have would be taken for that of the next answer.
+    lengthless = framing.head is not None and framing.head.status == HTTPStatus.NO_CONTENT
+    if not (extra or lengthless) and named <= HOP_BY_HOP:
+        return HOP_BY_HOP
+    return HOP_BY_HOP.union(
+        named - {b"content-length"},
+        (name.lower() for name, _ in extra),
+        {b"content-length"} if lengthless else (),
+    )
+
+
+_dated: tuple[int, bytes] = (0, b"")
+
+
+def _date() -> bytes:
+    """Write the field that says when an answer was given, once in a second."""
+    global _dated  # noqa: PLW0603 - a cache of one.
+    now = int(time.time())
+    if _dated[0] != now:
+        _dated = now, b"Date: %b\r\n" % formatdate(now, usegmt=True).encode()
+    return _dated[1]

@@ -10,8 +10,9 @@ from swapcore import Phase
 from swapcore_http.bodies import Bodies, Body
 from swapcore_http.config import Config
 from swapcore_http.driver import Driver, RefusedError
-from swapcore_http.forward import Sessions, forward
+from swapcore_http.forward import forward
 from swapcore_http.responses import ApiError, refusal_error
+from swapcore_http.upstreams import Upstreams
 
 __all__ = ["CONTEXT", "Context", "is_ready", "serve"]
 
@@ -29,8 +30,8 @@ class Context:
     bodies: Bodies
     """The room that the bodies of all requests share."""
 
-    sessions: Sessions | None = None
-    """Connections to the upstreams, while the application runs."""
+    upstreams: Upstreams
+    """The connections to the models' runs."""
 
 
 CONTEXT = web.AppKey("CONTEXT", Context)
@@ -64,13 +65,12 @@ async def serve(request: web.Request, model: str, *, target: str, body: Body) ->
             upstream did not answer.
     """
     context = request.app[CONTEXT]
-    assert context.sessions is not None  # noqa: S101 - requests come while the application runs.
     priority, patience = context.config.priority(model), None
     if context.config.caller_headers:
         priority, patience = _asked_priority(request, priority), _asked_patience(request)
     try:
         async with context.driver.lease(model, priority=priority, patience=patience) as lease:
-            return await forward(request, lease, context.sessions, target=target, body=body)
+            return await forward(request, lease, context.upstreams, target=target, body=body)
     except RefusedError as refused:
         raise refusal_error(model, refused) from None
 

@@ -2,12 +2,13 @@
 
 import asyncio
 import json
+from typing import Any
 
 import pytest
-from aiohttp import web
 
 from swapcore import Phase, Tick
 from swapcore_http.config import ModelConfig
+from swapcore_http.delivery import ToClient
 from swapcore_http.routes import listing
 from tests.http.serving import Served, Wire, answering_at, fake, scripted, serving, unrun
 
@@ -193,17 +194,17 @@ async def test_unexpected_exceptions_are_logged_and_not_shown(
 async def test_an_exception_after_the_answer_began_breaks_it_off(
     error: Exception, *, logged: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    write = web.StreamResponse.write
+    write = ToClient.write
     written = 0
 
-    async def fail_later(self: web.StreamResponse, data: bytes) -> None:
+    def fail_later(self: ToClient, *args: Any) -> None:
         nonlocal written
         written += 1
-        if written == 2:
+        if written == 3:  # The head, and two words.
             raise error
-        await write(self, data)
+        write(self, *args)
 
-    monkeypatch.setattr(web.StreamResponse, "write", fail_later)
+    monkeypatch.setattr(ToClient, "write", fail_later)
     async with serving(fake("a")) as served, Wire.to(served) as wire:
         await wire.post(CHAT, {"model": "a", "stream": True, "fake": {"gate": "g"}})
         await wire.head()

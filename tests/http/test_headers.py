@@ -1,64 +1,197 @@
 """Do header fields pass, and only those that should?"""
 
-from multidict import CIMultiDict
+import pytest
 
-from swapcore_http.headers import for_client, for_upstream
+from swapcore_http.framing import Fields, Framing
+from swapcore_http.headers import Client, Outgoing, Passing, Reply, make_reply, request_head
+
+Pairs = list[tuple[str, str]]
+
+DATE = ("Date", "now")
+
+
+def fields(pairs: Pairs) -> Fields:
+    return tuple((name.encode(), value.encode()) for name, value in pairs)
+
+
+def read(head: bytes) -> Pairs:
+    """Take a head apart again, without its first line."""
+    assert head.endswith(b"\r\n\r\n")
+    lines = head.decode().split("\r\n")[1:-2]
+    return [(name, value) for name, _, value in (line.partition(": ") for line in lines)]
+
+
+def sent(pairs: Pairs, **more: object) -> Pairs:
+    """Return the fields that an upstream gets."""
+    if not any(name.lower() == "host" for name, _ in pairs):
+        pairs = [("Host", "x"), *pairs]
+        return [each for each in sent(pairs, **more) if each != ("Host", "x")]
+    outgoing = Outgoing("GET", "/", fields(pairs), **more)  # type: ignore[arg-type]
+    return read(request_head(outgoing, host=b"own"))
+
+
+def reply(pairs: Pairs, client: Client | None = None, *, method: str = "GET", status: int = 200) -> Reply:
+    framing = Framing(method)
+    lines = "".join(f"{name}: {value}\r\n" for name, value in [*pairs, DATE])
+    framing.feed(f"HTTP/1.1 {status} Fine\r\n{lines}\r\n".encode())
+    return make_reply(framing, client or Client(1, keep_alive=True))
+
+
+def got(pairs: Pairs, **more: object) -> Pairs:
+    """Return the fields that a client gets."""
+    pairs = [("Content-Length", "1"), *pairs]
+    result = read(reply(pairs, **more).head)  # type: ignore[arg-type]
+    return [each for each in result if each not in (DATE, ("Content-Length", "1"))]
 
 
 def test_fields_of_one_connection_stop_here() -> None:
-    given = CIMultiDict(
-        [
-            ("Host", "models.example"),
-            ("Connection", "keep-alive, X-Private"),
-            ("Keep-Alive", "timeout=5"),
-            ("X-Private", "for the next hop only"),
-            ("TE", "trailers"),
-            ("Transfer-Encoding", "chunked"),
-            ("Upgrade", "websocket"),
-            ("Proxy-Authorization", "Basic abc"),
-            ("Proxy-Connection", "keep-alive"),
-            ("Expect", "100-continue"),
-            ("Authorization", "Bearer of the upstream"),
-        ]
-    )
-    assert list(for_upstream(given, None).items()) == [
+    given = [
         ("Host", "models.example"),
+        ("Connection", "keep-alive, X-Private"),
+        ("Keep-Alive", "timeout=5"),
+        ("X-Private", "for the next hop only"),
+        ("TE", "trailers"),
+        ("Transfer-Encoding", "chunked"),
+        ("Upgrade", "websocket"),
+        ("Proxy-Authorization", "Basic abc"),
+        ("Proxy-Connection", "keep-alive"),
+        ("Expect", "100-continue"),
+        ("X-Swap-Priority", "1"),
         ("Authorization", "Bearer of the upstream"),
     ]
+    assert sent(given) == [("Host", "models.example"), ("Authorization", "Bearer of the upstream")]
 
 
 def test_tokens_of_all_connection_fields_count() -> None:
-    given = CIMultiDict(
-        [("Connection", "close"), ("Connection", " x-one , X-TWO "), ("X-One", "1"), ("X-two", "2")]
-    )
-    assert not for_client(given)
+    given = [("Connection", "close"), ("Connection", " x-one , X-TWO "), ("X-One", "1"), ("X-two", "2")]
+    assert not sent(given)
+    assert not got(given)
+
+
+def test_the_length_is_not_one_connections_business() -> None:
+    """Who takes it away changes where the message ends."""
+    given = [("Connection", "Content-Length")]
+    assert read(reply([("Content-Length", "7"), *given]).head) == [("Content-Length", "7"), DATE]
+    assert sent([*given, ("content-length", "9")], length=7) == [("content-length", "7")]
 
 
 def test_repeated_fields_stay_repeated_and_in_order() -> None:
-    given = CIMultiDict([("Set-Cookie", "a=1"), ("X-Else", "x"), ("Set-Cookie", "b=2")])
-    assert list(for_client(given).items()) == list(given.items())
-
-
-def test_repeated_fields_are_spelt_alike() -> None:
-    given = CIMultiDict([("X-Twice", "1"), ("x-twice", "2")])
-    assert list(for_upstream(given, None).items()) == [("X-Twice", "1"), ("X-Twice", "2")]
+    given = [("Set-Cookie", "a=1"), ("X-Else", "x"), ("set-cookie", "b=2")]
+    assert sent(given) == given
+    assert got(given) == given
 
 
 def test_client_is_appended_to_the_hops() -> None:
-    assert for_upstream(CIMultiDict(), "10.0.0.9")["X-Forwarded-For"] == "10.0.0.9"
-    given = CIMultiDict([("X-Forwarded-For", "1.1.1.1, 2.2.2.2"), ("X-Forwarded-For", "3.3.3.3")])
-    passed = for_upstream(given, "10.0.0.9")
-    assert passed.getall("X-Forwarded-For") == ["1.1.1.1, 2.2.2.2, 3.3.3.3, 10.0.0.9"]
-    assert for_upstream(given, None).getall("X-Forwarded-For") == ["1.1.1.1, 2.2.2.2", "3.3.3.3"]
+    assert sent([], client="10.0.0.9") == [("X-Forwarded-For", "10.0.0.9")]
+    given = [("X-Forwarded-For", "1.1.1.1, 2.2.2.2"), ("x-forwarded-for", "3.3.3.3")]
+    assert sent(given, client="10.0.0.9") == [("X-Forwarded-For", "1.1.1.1, 2.2.2.2, 3.3.3.3, 10.0.0.9")]
+    assert sent(given) == [("X-Forwarded-For", "1.1.1.1, 2.2.2.2, 3.3.3.3")]
+
+
+@pytest.mark.parametrize(
+    ("given", "length", "chunked", "expected"),
+    [
+        ([], None, False, []),
+        ([], 7, False, [("Content-Length", "7")]),
+        ([("A", "1"), ("content-length", "9"), ("B", "2")], 7, False,
+         [("A", "1"), ("content-length", "7"), ("B", "2")]),
+        ([("Transfer-Encoding", "chunked")], 7, False, [("Content-Length", "7")]),
+        ([("Transfer-Encoding", "chunked")], None, True, [("Transfer-Encoding", "chunked")]),
+        ([("Content-Length", "9")], None, False, []),
+    ],
+)  # fmt: skip
+def test_the_length_of_a_request_is_that_of_its_body(
+    given: Pairs,
+    length: int | None,
+    chunked: bool,  # noqa: FBT001
+    expected: Pairs,
+) -> None:
+    assert sent(given, length=length, chunked=chunked) == expected
+
+
+def test_who_names_no_host_means_the_upstream() -> None:
+    assert read(request_head(Outgoing("GET", "/", ()), host=b"own:1")) == [("Host", "own:1")]
+
+
+def test_credentials_of_the_url_come_second() -> None:
+    def authorization(pairs: Pairs) -> list[str]:
+        head = request_head(Outgoing("GET", "/", fields(pairs)), host=b"x", authorization=b"Basic y")
+        return [value for name, value in read(head) if name.lower() == "authorization"]
+
+    assert authorization([]) == ["Basic y"]
+    assert authorization([("authorization", "Bearer z")]) == ["Bearer z"]
+
+
+def test_fields_are_left_out_and_added_as_asked() -> None:
+    given = [("Authorization", "ours"), ("X-Else", "x")]
+    more = {"without": frozenset({b"authorization"}), "extra": ((b"Authorization", b"theirs"),)}
+    assert sent(given, **more) == [("X-Else", "x"), ("Authorization", "theirs")]
+
+
+def test_an_upgrade_passes_only_if_that_is_wanted() -> None:
+    given = [("Connection", "Upgrade"), ("Upgrade", "websocket"), ("Sec-WebSocket-Key", "k")]
+    assert sent(given) == [("Sec-WebSocket-Key", "k")]
+    upgraded = [("Sec-WebSocket-Key", "k"), ("Connection", "Upgrade"), ("Upgrade", "websocket")]
+    assert sent(given, upgrade=True) == upgraded
+
+
+@pytest.mark.parametrize("target", ["/a b", "/a\r\nX: y", "/\x00", "/\x7f"])
+def test_a_target_cannot_end_its_line(target: str) -> None:
+    with pytest.raises(ValueError, match="not a target"):
+        request_head(Outgoing("GET", target, ()), host=b"x")
 
 
 def test_expect_is_only_dropped_from_requests() -> None:
-    assert for_client(CIMultiDict({"Expect": "x"})) == {"Expect": "x"}
+    assert got([("Expect", "x")]) == [("Expect", "x")]
 
 
 def test_event_streams_are_not_to_be_collected_on_the_way() -> None:
-    events = for_client(
-        CIMultiDict({"content-type": "Text/Event-Stream; charset=utf-8", "X-Accel-Buffering": "yes"})
-    )
-    assert events.getall("X-Accel-Buffering") == ["no"]
-    assert "X-Accel-Buffering" not in for_client(CIMultiDict({"Content-Type": "application/json"}))
+    kind = ("content-type", "Text/Event-Stream; charset=utf-8")
+    wish = ("X-Accel-Buffering", "yes")
+    for given in ([kind, wish], [wish, kind], [kind]):
+        assert got(given) == [kind, ("X-Accel-Buffering", "no")]
+    assert got([("Content-Type", "application/json"), wish]) == [("Content-Type", "application/json"), wish]
+
+
+def test_what_we_say_replaces_what_the_upstream_says() -> None:
+    framing = Framing("GET")
+    framing.feed(b"HTTP/1.1 200 OK\r\nx-swap-model: theirs\r\nDate: now\r\nContent-Length: 0\r\n\r\n")
+    head = make_reply(framing, Client(1, keep_alive=True), ((b"X-Swap-Model", b"ours"),)).head
+    assert read(head) == [DATE, ("Content-Length", "0"), ("X-Swap-Model", "ours")]
+
+
+@pytest.mark.parametrize(
+    ("pairs", "client", "expected", "passing", "lives"),
+    [
+        ([("Content-Length", "1")], Client(1, keep_alive=True), [], Passing.AS_FRAMED, True),
+        ([("Content-Length", "1")], Client(1, keep_alive=False), [("Connection", "close")],
+         Passing.AS_FRAMED, False),
+        ([("Content-Length", "1")], Client(0, keep_alive=True), [("Connection", "keep-alive")],
+         Passing.AS_FRAMED, True),
+        ([("Content-Length", "1")], Client(0, keep_alive=False), [], Passing.AS_FRAMED, False),
+        ([("Transfer-Encoding", "chunked")], Client(1, keep_alive=True), [("Transfer-Encoding", "chunked")],
+         Passing.AS_FRAMED, True),
+        ([("Transfer-Encoding", "chunked")], Client(0, keep_alive=True), [], Passing.CONTENT, False),
+        ([], Client(1, keep_alive=True), [("Transfer-Encoding", "chunked")], Passing.IN_CHUNKS, True),
+        ([], Client(0, keep_alive=True), [], Passing.CONTENT, False),
+    ],
+)  # fmt: skip
+def test_the_form_of_a_body_is_one_that_the_client_understands(
+    pairs: Pairs,
+    client: Client,
+    expected: Pairs,
+    passing: Passing,
+    lives: bool,  # noqa: FBT001
+) -> None:
+    result = reply(pairs, client)
+    assert result.head.startswith(b"HTTP/1.%d 200 Fine\r\n" % client.minor)
+    of_body = [each for each in read(result.head) if each not in (DATE, ("Content-Length", "1"))]
+    assert (of_body, result.passing, result.keep_alive) == (expected, passing, lives)
+
+
+@pytest.mark.parametrize(("method", "status"), [("HEAD", 200), ("GET", 304), ("GET", 204)])
+@pytest.mark.parametrize("pair", [("Content-Length", "5"), ("Transfer-Encoding", "chunked")])
+def test_what_has_no_body_has_no_framing(method: str, status: int, pair: tuple[str, str]) -> None:
+    result = reply([pair], method=method, status=status)
+    kept = [pair] if pair[0] == "Content-Length" and status != 204 else []
+    assert (read(result.head), result.keep_alive) == ([*kept, DATE], True)
