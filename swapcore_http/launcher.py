@@ -6,7 +6,6 @@ memory as well.
 """
 
 import logging
-import math
 import os
 import re
 import time
@@ -18,54 +17,96 @@ import anyio
 
 from swapcore import Start, StopReason
 from swapcore_http.config import ModelConfig
-from swapcore_http.config.schema import NO_CHECK
+from swapcore_http.config.schema import DEFAULT_UNLOAD_TIMEOUT, NO_CHECK
 from swapcore_http.driver import Control, Launch
+from swapcore_http.guard.guard import Guard
 from swapcore_http.ports import Ports, is_taken
 from swapcore_http.process import Process, running
+from swapcore_http.progress import Progress
 from swapcore_http.readiness import is_this_machine, wait_until_ready
+from swapcore_http.stopping import stop, stop_what_is_left, until_free, with_output
 
 __all__ = ["process_launch"]
 
 logger = logging.getLogger(__name__)
-
-PROGRESS_EVERY = 1.0
-"""Seconds between two reports of progress, at the least."""
 
 
 class CannotStartError(Exception):
     """The run must not even be tried; the text says why."""
 
 
-def process_launch(models: Callable[[str], ModelConfig], *, ports: Ports) -> Launch:
+def process_launch(
+    models: Callable[[str], ModelConfig],
+    *,
+    ports: Ports,
+    guard: Guard | None = None,
+    grace: Callable[[str], float] = lambda _: DEFAULT_UNLOAD_TIMEOUT,
+) -> Launch:
     """Make a `Launch` that runs upstreams as subprocesses.
 
     Args:
         models: Looks a model's configuration up by its id, at each start.
         ports: Lends the runs their ports.
+        guard: Ends the upstreams if this process dies; it is `watching` already.
+            Without one they are only found and ended when their run is over.
+        grace: Says how many seconds a model may take to stop. The engine keeps
+            to that; this is for the watchdog.
     """
     warned: set[str] = set()
+    guard = guard or Guard()
 
     async def launch(start: Start, control: Control) -> str:
         model = models(start.model)
-        progress = _Progress(control)
+        progress = Progress(control, f"{model.id} (run {start.run})")
         # Left in reverse order: the port is given back when the group is gone.
         async with AsyncExitStack() as stack:
+            if not await _is_guarded(guard, control):
+                return _never_started(control.reason)
             try:
                 port = _take_port(model, ports, stack, warned)
                 argv = _command(model, port)
+                environment = model.environment(os.environ, port)
+                watched = stack.enter_context(
+                    guard.watch(
+                        model.stop_argv(port, None), grace=grace(model.id), env=model.environment({}, port)
+                    )
+                )
                 process = await stack.enter_async_context(
-                    running(argv, model.environment(os.environ, port), name=model.id, on_output=progress.made)
+                    running(argv, environment, name=model.id, mark=watched.mark, on_output=progress.made)
                 )
             except (CannotStartError, OSError, ValueError) as error:
                 return f"could not be started: {error}"
-            control.output = process.output.last_lines
+            control.output = progress.output = process.output.last_lines
             logger.info("%s: run %d is process %d", model.id, start.run, process.pid)
-            lost = await _until_lost_or_told(model, port, process, control, progress)
+            await watched.leads(process.pid)
+            lost, was_ready = await _until_lost_or_told(model, port, process, control, progress)
             if lost is None:
-                await _stop(model, port, process, control)
+                await stop(model, port, process, control, guard)
+                process.kill()
+            await process.gone()
+            if lost is not None and was_ready:
+                await stop_what_is_left(model, port, process, control, guard)
+            if control.reason is not StopReason.SHUTDOWN:
+                await until_free(model, port, process, guard)
         return _stopped(process, control.reason) if lost is None else lost
 
     return launch
+
+
+async def _is_guarded(guard: Guard, control: Control) -> bool:
+    """Wait for the guard, the first time; return whether the run is still wanted then."""
+    if guard.is_up:
+        return True
+    async with anyio.create_task_group() as tasks:
+
+        async def up() -> None:
+            await guard.up()
+            tasks.cancel_scope.cancel()
+
+        tasks.start_soon(up)
+        await control.stopping.wait()
+        tasks.cancel_scope.cancel()
+    return not control.stopping.is_set()
 
 
 def _take_port(model: ModelConfig, ports: Ports, stack: AsyncExitStack, warned: set[str]) -> int | None:
@@ -98,43 +139,35 @@ def _command(model: ModelConfig, port: int | None) -> list[str]:
     return argv
 
 
-class _Progress:
-    """Passes progress on, at a bounded rate, for as long as the run is starting."""
-
-    def __init__(self, control: Control) -> None:
-        self._control = control
-        self._next = -math.inf
-
-    def made(self) -> None:
-        now = time.monotonic()
-        if now >= self._next:
-            self._next = now + PROGRESS_EVERY
-            self._control.progressed()
-
-    def end(self) -> None:
-        self._next = math.inf
-
-
 async def _until_lost_or_told(
-    model: ModelConfig, port: int | None, process: Process, control: Control, progress: _Progress
-) -> str | None:
-    """Announce readiness and watch; return what the upstream died of, or `None` if it is to be stopped."""
+    model: ModelConfig, port: int | None, process: Process, control: Control, progress: Progress
+) -> tuple[str | None, bool]:
+    """Announce readiness and watch until the upstream has died or is to be stopped.
+
+    Returns:
+        What it died of, `None` if it is to be stopped, and whether it had become ready.
+    """
     lost: str | None = None
+    was_ready = False
     spawned = time.monotonic()
 
     async def announce() -> None:
+        nonlocal was_ready
         url = model.url(port)
         endpoint = model.check_endpoint
         if endpoint != NO_CHECK:
-            url = await wait_until_ready(url, endpoint, spawned=spawned, progressed=progress.made)
+            url = await wait_until_ready(
+                url, endpoint, spawned=spawned, patience=model.probe_timeout, progressed=progress.said
+            )
         progress.end()
+        was_ready = True
         control.ready(url)
 
     async def watch() -> None:
         nonlocal lost
         await process.wait()
         if not control.stopping.is_set():
-            lost = _with_output(process.describe(), process)
+            lost = with_output(process.describe(), process)
             # Before anything that takes time: no caller is to be sent to a dead upstream.
             control.lost(lost)
         tasks.cancel_scope.cancel()
@@ -145,51 +178,15 @@ async def _until_lost_or_told(
         await control.stopping.wait()
         tasks.cancel_scope.cancel()
     progress.end()
-    return lost
+    return lost, was_ready
 
 
-async def _stop(model: ModelConfig, port: int | None, process: Process, control: Control) -> None:
-    """Ask the upstream to leave; return when its leader has left and `cmdStop` is done, or by force."""
-
-    async def force() -> None:
-        await control.forced.wait()
-        process.kill()
-        tasks.cancel_scope.cancel()
-
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(force)
-        if process.status is None and not await _asked_by_command(model, port, process):
-            process.terminate()
-        await process.wait()
-        tasks.cancel_scope.cancel()
-
-
-async def _asked_by_command(model: ModelConfig, port: int | None, process: Process) -> bool:
-    """Run the model's `cmdStop` to its end; return whether it has one that could be started."""
-    async with AsyncExitStack() as stack:
-        try:
-            argv = model.stop_argv(port, process.pid)
-            if not argv:
-                return False
-            stopper = await stack.enter_async_context(
-                running(argv, model.environment(os.environ, port), name=f"{model.id} cmdStop")
-            )
-        except (OSError, ValueError) as error:
-            logger.warning("%s: cmdStop could not be started, SIGTERM is sent instead: %s", model.id, error)
-            return False
-        await stopper.wait()
-    if stopper.status != 0:
-        logger.warning("%s: cmdStop %s", model.id, _with_output(stopper.describe(), stopper))
-    return True
+def _never_started(reason: StopReason | None) -> str:
+    return "stopped before it was started" + ("" if reason is None else f" ({reason.value})")
 
 
 def _stopped(process: Process, reason: StopReason | None) -> str:
     """Say how a stop went."""
     why = "" if reason is None else f" ({reason.value})"
     detail = f"stopped{why}: {process.describe()}"
-    return _with_output(detail, process) if reason is StopReason.START_TIMEOUT else detail
-
-
-def _with_output(detail: str, process: Process) -> str:
-    lines = process.output.last_lines()
-    return f"{detail}; its last output:\n{lines}" if lines else detail
+    return with_output(detail, process) if reason is StopReason.START_TIMEOUT else detail

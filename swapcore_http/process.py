@@ -1,17 +1,17 @@
-"""How is a command run in a process group of its own, and when is the whole group gone?"""
+"""How is a command run in a process group of its own, and when is all that it started gone?"""
 
 import asyncio
 import os
 import signal
 import subprocess
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from pathlib import Path
 
 import anyio
 from anyio import to_thread
 
+from swapcore_http.guard.table import MARK, processes
 from swapcore_http.output import Output
 
 __all__ = ["Process", "running"]
@@ -22,13 +22,6 @@ LAST_WAIT = 5.0
 FIRST_LOOK, LONGEST_LOOK = 0.001, 0.25
 """Seconds between looks at a killed group; each look waits twice as long as the one before."""
 
-DEAD_STATES = "ZX"
-"""A zombie holds nothing but its number: it waits for a parent that may never ask."""
-
-
-PROC = Path("/proc")
-"""Where Linux tells about processes; elsewhere `ps` is asked."""
-
 
 class Process:
     """A running command, the leader of its process group.
@@ -36,10 +29,12 @@ class Process:
     Made by `running`, which also ends it.
     """
 
-    def __init__(self, process: asyncio.subprocess.Process, output: Output) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, output: Output, mark: str) -> None:
         self._process = process
+        self._mark = mark
         self._started = time.monotonic()
         self._lived = 0.0
+        self._gone = False
         self.output: Output = output
 
     @property
@@ -67,18 +62,17 @@ class Process:
         self._signal(signal.SIGKILL)
 
     async def gone(self) -> None:
-        """Kill whatever outlives the leader, and return when the whole group is gone.
+        """Kill whatever outlives the leader, and return when all of it is gone.
 
-        Without limit: a process that cannot be killed keeps what it holds.
+        That is the group and, beyond it, what carries the mark. Without limit:
+        a process that cannot be killed keeps what it holds.
         """
         await self.wait()
         pause = FIRST_LOOK
-        while _exists(self.pid) and await to_thread.run_sync(_has_living_members, self.pid):
-            # Its last member may have gone since, or be another user's.
-            with suppress(ProcessLookupError, PermissionError):
-                os.killpg(self.pid, signal.SIGKILL)
+        while not self._gone and await to_thread.run_sync(_kill_rest, self.pid, self._mark):
             await anyio.sleep(pause)
             pause = min(2 * pause, LONGEST_LOOK)
+        self._gone = True
 
     def describe(self) -> str:
         """Say how the leader ended, and after how long."""
@@ -107,6 +101,7 @@ async def running(
     env: Mapping[str, str],
     *,
     name: str,
+    mark: str = "",
     on_output: Callable[[], None] | None = None,
 ) -> AsyncIterator[Process]:
     """Run a command without a shell for as long as the context lasts.
@@ -114,7 +109,8 @@ async def running(
     It gets no input, a session and process group of its own, and one pipe for
     both of its outputs. Leaving the context kills what is left of the group
     and waits until it is gone; if that is by an exception, a cancellation too,
-    the wait is bounded.
+    the wait is bounded. A mark is put into its environment, and then whatever
+    carries it is killed as well, in whichever group it is.
 
     Raises:
         OSError: the command could not be started.
@@ -130,12 +126,12 @@ async def running(
                     stdin=subprocess.DEVNULL,
                     stdout=output.write_end,
                     stderr=output.write_end,
-                    env=env,
+                    env={**env, MARK: mark} if mark else env,
                     start_new_session=True,
                 )
         finally:
             output.close_write_end()
-        process = Process(child, output)
+        process = Process(child, output, mark)
         try:
             yield process
             process.kill()
@@ -149,54 +145,26 @@ async def running(
         output.close()
 
 
-def _exists(group: int) -> bool:
-    """Tell whether the group has any member, be it a zombie."""
-    try:
-        os.killpg(group, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        # Members under another user on Linux, zombies on macOS: the closer look tells.
-        return True
-    return True
+def _kill_rest(group: int, mark: str) -> bool:
+    """Kill what is left of a group whose leader has been reaped, and all with that mark.
 
-
-def _has_living_members(group: int) -> bool:
-    """Tell whether the group, whose leader has been reaped, has members that are not zombies."""
-    alive = False
-    for pid, pgid, state in _processes():
-        if pid == group:
-            # The number is free again, which it is not before the whole group is gone.
-            return False
-        alive = alive or (pgid == group and state not in DEAD_STATES)
-    return alive
-
-
-def _processes_of_proc() -> Iterator[tuple[int, int, str]]:
-    for entry in PROC.iterdir():
-        if entry.name.isdecimal():
-            try:
-                stat = (entry / "stat").read_bytes()
-            except OSError:
-                # It went while we looked.
-                continue
-            # The name, in parentheses, may contain anything.
-            state, _, pgid = stat.rpartition(b")")[2].split()[:3]
-            yield int(entry.name), int(pgid), state.decode()
-
-
-def _processes_of_ps() -> Iterator[tuple[int, int, str]]:
-    listing = subprocess.run(
-        ["ps", "-A", "-o", "pid=,pgid=,stat="],  # noqa: S607 - where POSIX puts it is the system's choice.
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        check=True,
-        text=True,
-    )
-    for line in listing.stdout.splitlines():
-        pid, pgid, state = line.split()[:3]
-        yield int(pid), int(pgid), state[:1]
-
-
-_processes = _processes_of_proc if (PROC / "self" / "stat").exists() else _processes_of_ps
-"""Lists all processes as number, group and state."""
+    Returns:
+        Whether there was any.
+    """
+    entries = processes()
+    # A number is free again only when the whole group is gone: then it is somebody else's.
+    is_ours = not any(entry.pid == group for entry in entries)
+    left = [
+        entry
+        for entry in entries
+        if entry.alive and ((is_ours and entry.group == group) or (mark and entry.mark == mark))
+    ]
+    if is_ours and any(entry.group == group for entry in left):
+        # At once, so that none of them can start another meanwhile.
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(group, signal.SIGKILL)
+    for entry in left:
+        # It may have gone since, or be another user's.
+        with suppress(ProcessLookupError, PermissionError):
+            os.kill(entry.pid, signal.SIGKILL)
+    return bool(left)

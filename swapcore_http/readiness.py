@@ -35,9 +35,6 @@ RESOLVE_EVERY = 0.25
 CONNECT_TIMEOUT = 2.0
 """Seconds for one raw connect; only a remote machine takes any."""
 
-REQUEST_TIMEOUT = 5.0
-"""Seconds for one health check: one that is accepted and never answered is asked again."""
-
 SHARE = 0.02
 """Of the time since the spawn, what passes between two health checks…"""
 
@@ -47,6 +44,11 @@ SHORTEST, LONGEST = 0.002, 0.25
 READY = 200
 """The one status that counts. A redirect leads somewhere else, to a login page as often as not."""
 
+LOADING = 503
+
+SHOWN_BYTES = 200
+"""What is passed on of it."""
+
 BODY_BYTES = 64 * 1024
 """What is read of an answer, so that its connection can be kept; one with more to say is hung up on."""
 
@@ -54,7 +56,9 @@ LOOPBACK = ("127.0.0.1", "::1")
 """What `localhost` may mean. Many upstreams listen on one of the two only."""
 
 
-async def wait_until_ready(url: str, endpoint: str, *, spawned: float, progressed: Callable[[], None]) -> str:
+async def wait_until_ready(
+    url: str, endpoint: str, *, spawned: float, patience: float, progressed: Callable[[str], None]
+) -> str:
     """Return once the upstream answers its health check with status 200.
 
     There is no limit: the caller cancels it when the upstream has died or its
@@ -66,7 +70,10 @@ async def wait_until_ready(url: str, endpoint: str, *, spawned: float, progresse
             whole URL counts for its path and query alone, and empty is the
             base path itself.
         spawned: When the upstream was started, by `time.monotonic`.
-        progressed: Called when the upstream answers something else than 200.
+        patience: Seconds for one health check, 0 for no limit: one that is
+            accepted and never answered is asked again.
+        progressed: Called with what the upstream says with a 503, which is how
+            one says that it is loading; an answer without a body says nothing.
 
     Returns:
         The base URL, with the address that answered in the place of
@@ -75,16 +82,19 @@ async def wait_until_ready(url: str, endpoint: str, *, spawned: float, progresse
     async with aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=1),
         cookie_jar=aiohttp.DummyCookieJar(),
-        timeout=aiohttp.ClientTimeout(total=REQUEST_TIMEOUT),
+        timeout=aiohttp.ClientTimeout(total=patience),
         auto_decompress=False,
         # The name that it was configured with, as forwarded requests may carry it.
         headers={"Host": urlsplit(url).netloc.rpartition("@")[2]},
     ) as session:
         base = await _wait_until_listening(urlsplit(url))
         target = URL(probe_url(urlunsplit(base), endpoint), encoded=True)
-        while (status := await _ask(session, target)) != READY:
-            if status is not None:
-                progressed()
+        while True:
+            status, said = await _ask(session, target)
+            if status == READY:
+                break
+            if status == LOADING and said:
+                progressed(said)
             since = time.monotonic() - spawned
             await anyio.sleep(min(max(SHARE * since, SHORTEST), LONGEST))
     return urlunsplit(base)
@@ -159,15 +169,20 @@ async def _accepts(host: str, port: int) -> bool:
     return False
 
 
-async def _ask(session: aiohttp.ClientSession, target: URL) -> int | None:
-    """Make one health check and return its status, `None` without an answer."""
+async def _ask(session: aiohttp.ClientSession, target: URL) -> tuple[int, str]:
+    """Make one health check.
+
+    Returns:
+        Its status, 0 without an answer, and how its body begins unless it is 200.
+    """
+    said = b""
     try:
         async with session.get(target, allow_redirects=False) as response:
             if response.status != READY:
-                await response.content.readexactly(BODY_BYTES)
-    except asyncio.IncompleteReadError:
+                said = await response.content.readexactly(BODY_BYTES)
+    except asyncio.IncompleteReadError as error:
         # The whole answer was read, and the connection can be kept.
-        return response.status
+        said = error.partial
     except (aiohttp.ClientError, OSError, TimeoutError):
-        return None
-    return response.status
+        return 0, ""
+    return response.status, said[:SHOWN_BYTES].decode("utf-8", "replace").strip()

@@ -17,6 +17,7 @@ from swapcore import Engine, SwapcoreError, Urgency
 from swapcore_http.app import make_app, make_runner
 from swapcore_http.config import Config
 from swapcore_http.driver import Driver, Observation
+from swapcore_http.guard.guard import Guard
 from swapcore_http.launcher import process_launch
 from swapcore_http.logs import log_step
 from swapcore_http.ports import Ports
@@ -119,9 +120,11 @@ async def serving(
 ) -> AsyncIterator[Server]:
     """Serve these models on that socket; leaving ends everything at once, politely asked or not."""
     engine = make_engine(config)
-    launch = process_launch(config.models.__getitem__, ports=Ports())
+    guard = Guard()
+    launch = process_launch(config.models.__getitem__, ports=Ports(), guard=guard, grace=config.stop_timeout)
     with _observed(engine, journal) as observe:
-        async with Driver(engine, launch, observe=observe) as driver:
+        # The guard is the last to go: until then there are upstreams.
+        async with guard.watching(), Driver(engine, launch, observe=observe) as driver:
             runner = make_runner(make_app(driver, config), shutdown_timeout=LAST_ANSWERS)
             await runner.setup()
             try:

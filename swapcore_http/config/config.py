@@ -133,6 +133,7 @@ class Config(Settings):
             model.id,
             concurrency_limit=limit if limit > 0 else DEFAULT_CONCURRENCY_LIMIT,
             start_timeout=self.health_check_timeout if own is None else own,
+            progress_extends_start=model.start_progress_extends,
             ttl=self.ttl(model.id) or None,
             unload_timeout=self.stop_timeout(model.id),
             patience=model.patience,
@@ -161,5 +162,5 @@ def _with_all_aliases(model: ModelConfig) -> ModelConfig:
 
 def _revision(model: ModelConfig) -> str:
     """Make a text that is another one for whatever would be another process, or another way to end it."""
-    parts = [model.cmd, model.cmd_stop, model.env, model.proxy, model.check_endpoint]
+    parts = [model.cmd, model.cmd_stop, model.after_stop, model.env, model.proxy, model.check_endpoint]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]

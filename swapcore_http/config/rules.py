@@ -158,11 +158,11 @@ def _macros(model: ModelConfig, path: Path) -> Iterator[Finding]:
     port = {PORT} if model.uses_port else set[str]()
     for name, setting in settings_of(type(model)).items():
         # A proxy is asked for its port by a rule of its own.
-        known = port | ({"cmd_stop": {PID}, "proxy": {PORT}}.get(name) or set())
+        known = port | ({"cmd_stop": {PID}, "after_stop": {PID}, "proxy": {PORT}}.get(name) or set())
         value = getattr(model, name)
         texts = [(value, ())] if isinstance(value, str) else list(_items(value))
         for text, item in texts:
-            if name in ("cmd", "cmd_stop"):
+            if name in ("cmd", "cmd_stop", "after_stop"):
                 text = command.without_comments(text)  # noqa: PLW2901 - comments need no macros.
             for message in leftovers(text, known):
                 yield Finding((*path, setting.key, *item), message, about=((*path, "cmd"),))
@@ -187,7 +187,11 @@ def _commands(model: ModelConfig, path: Path) -> Iterator[Finding]:
         else:
             what = "has no cmd: nothing can be started for it"
             yield Finding(path, what, Severity.WARNING, at_key=True, about=about)
-    for key, text in (("cmd", model.cmd), ("cmdStop", model.cmd_stop)):
+    for key, text in (
+        ("cmd", model.cmd),
+        ("cmdStop", model.cmd_stop),
+        ("afterStop", model.after_stop),
+    ):
         words = command.split(text)
         if "\0" in text:
             yield Finding((*path, key), "contains a NUL character, which no argument can hold")

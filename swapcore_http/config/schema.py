@@ -57,6 +57,14 @@ class ModelConfig:
     cmd_stop: str = field(default="", metadata=written("cmdStop", "a command line"))
     """The command that stops it; empty for SIGTERM."""
 
+    after_stop: str = field(default="", metadata=written("afterStop", "a command line"))
+    """A command that succeeds once what a run held is free, tried again while it fails; empty for none."""
+
+    after_stop_timeout: float = field(
+        default=10.0, metadata=written("afterStopTimeout", "seconds, 0 or more", minimum=0)
+    )
+    """How long it may take until `after_stop` succeeds."""
+
     proxy: str = field(
         default=DEFAULT_PROXY, metadata=written("proxy", "a URL such as http://localhost:8080")
     )
@@ -81,6 +89,16 @@ class ModelConfig:
         default=None, metadata=written("healthCheckTimeout", "seconds, 1 or more", minimum=1)
     )
     """How long it may take to become ready; None for the configuration's."""
+
+    start_progress_extends: bool = field(
+        default=False, metadata=written("startProgressExtends", "true or false")
+    )
+    """Whether a start that shows progress, by output or by a 503 that says something, gets that time anew."""
+
+    probe_timeout: float = field(
+        default=5.0, metadata=written("probeTimeout", "seconds, 0 for no limit", minimum=0)
+    )
+    """How long one health check may take before it is asked again; 0 for no limit."""
 
     aliases: tuple[str, ...] = field(
         default=(), converter=texts, metadata=written("aliases", "a list of names")
@@ -172,7 +190,7 @@ class ModelConfig:
     """The port that `${PORT}` stands for unless a run takes another. `Config` counts it where it is None."""
 
     def __attrs_post_init__(self) -> None:
-        for name in ("cmd", "cmd_stop"):
+        for name in ("cmd", "cmd_stop", "after_stop"):
             text = command.without_comments(getattr(self, name))
             # A command of comments alone stays as it is, so that it can be told from none at all.
             object.__setattr__(self, name, text if text.strip() else getattr(self, name))
@@ -195,9 +213,16 @@ class ModelConfig:
         """Split `cmd` into words, for a run on that port, or on the model's own."""
         return command.split(self._at(self.cmd, port))
 
-    def stop_argv(self, port: int | None, pid: int) -> list[str]:
-        """Split `cmdStop` into words, for the process `pid` of a run; empty if there is none."""
-        return command.split(self._at(self.cmd_stop, port).replace(PID, str(pid)))
+    def stop_argv(self, port: int | None, pid: int | None) -> list[str]:
+        """Split `cmdStop` into words, for the process `pid` of a run; empty if there is none.
+
+        Without a `pid` the words hold `${PID}` where it belongs.
+        """
+        return command.split(self._for_process(self.cmd_stop, port, pid))
+
+    def after_stop_argv(self, port: int | None, pid: int) -> list[str]:
+        """Split `afterStop` into words likewise."""
+        return command.split(self._for_process(self.after_stop, port, pid))
 
     def url(self, port: int | None = None) -> str:
         """Say at which URL a run on that port answers, without a slash at its end."""
@@ -213,6 +238,10 @@ class ModelConfig:
         static = settings_of(type(self)).keys() - RUN_FIELDS
         changes = {name: substituted(getattr(self, name), {PORT: port}) for name in static}
         return attrs.evolve(self, port=port, **changes)
+
+    def _for_process(self, text: str, port: int | None, pid: int | None) -> str:
+        text = self._at(text, port)
+        return text if pid is None else text.replace(PID, str(pid))
 
     def _at(self, text: str, port: int | None) -> str:
         number = self.port if port is None else port

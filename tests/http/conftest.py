@@ -1,5 +1,8 @@
 """Fixtures for all tests of the adapter."""
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 
 
@@ -7,3 +10,12 @@ import pytest
 def anyio_backend() -> str:
     """The adapter is an aiohttp server: asyncio is the loop it runs on."""
     return "asyncio"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def runtime_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Keep what servers note about their lives away from those of whoever runs the tests."""
+    folder = tmp_path_factory.mktemp("runtime")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_RUNTIME_DIR", str(folder))
+        yield folder

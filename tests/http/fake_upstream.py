@@ -28,6 +28,7 @@ Flags of the command line (keywords of `argv` and `command`, `_` for `-`; True f
     --ignore-sigterm     say "ignoring SIGTERM" and live on
     --exit-on-sigterm CODE  leave in order on SIGTERM, with that status
     --fork-grandchild FILE  fork a child that ignores SIGTERM and holds the output open; its pid goes to FILE
+    --setsid-grandchild FILE  likewise, but one that leaves our session and gives up the output
 
 Endpoints:
 
@@ -502,14 +503,18 @@ def converse(upstream: Upstream, sock: socket.socket) -> None:
             return
 
 
-def fork_grandchild(pid_file: str) -> None:
-    """Leave a process behind that does not go by itself and holds our output open."""
+def fork_grandchild(pid_file: str, *, setsid: bool = False) -> None:
+    """Leave a process behind that does not go by itself and holds our output open, or leaves our session."""
     if pid := os.fork():
         with open(pid_file + ".new", "w", encoding="ascii") as file:  # noqa: PTH123 - pathlib is slow to import.
             file.write(str(pid))
         os.replace(pid_file + ".new", pid_file)  # noqa: PTH105 - likewise.
         return
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if setsid:
+        os.setsid()
+        for number in (0, 1, 2):
+            os.close(number)
     while True:
         signal.pause()
 
@@ -540,7 +545,7 @@ def parse(words: "list[str] | None" = None) -> argparse.Namespace:
         parser.add_argument(f"--{name}", type=int, default=0)
     for name in ("health-503", "never-ready", "hang-health", "no-listen", "ignore-sigterm"):
         parser.add_argument(f"--{name}", action="store_true")
-    for name in ("base", "load-until", "fork-grandchild"):
+    for name in ("base", "load-until", "fork-grandchild", "setsid-grandchild"):
         parser.add_argument(f"--{name}", default="")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--name", default="fake")
@@ -570,6 +575,8 @@ def start(flags: argparse.Namespace) -> None:
         os._exit(flags.exit_at_start)
     if flags.fork_grandchild:
         fork_grandchild(flags.fork_grandchild)
+    if flags.setsid_grandchild:
+        fork_grandchild(flags.setsid_grandchild, setsid=True)
 
 
 def main() -> None:

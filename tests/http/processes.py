@@ -10,9 +10,9 @@ import psutil
 MARK = "SWAPCORE_TEST_MARK"
 
 
-def mark() -> str:
+def mark(name: str = MARK) -> str:
     """Make an item for a process's environment by which it and all its children are found again."""
-    return f"{MARK}={uuid.uuid4().hex}"
+    return f"{name}={uuid.uuid4().hex}"
 
 
 def strays(marked: str) -> list[int]:

@@ -10,7 +10,7 @@ import pytest
 from attrs import evolve
 
 from swapcore import BecameReady, Lost, Progressed
-from swapcore_http import launcher
+from swapcore_http import progress
 from tests.http.fake_upstream import command
 from tests.http.launching import Launcher, free_port, leaving_nothing, listener
 from tests.http.processes import until
@@ -90,7 +90,7 @@ async def test_an_upstream_that_floods_becomes_ready(runs: Launcher) -> None:
 async def test_progress_is_reported_at_a_bounded_rate(
     runs: Launcher, monkeypatch: pytest.MonkeyPatch, said: Callable[[str], bool]
 ) -> None:
-    monkeypatch.setattr(launcher, "PROGRESS_EVERY", 1000.0)
+    monkeypatch.setattr(progress, "REPORT_EVERY", 1000.0)
     script = "echo one; sleep 0.02; echo two; sleep 0.02; echo three; exec sleep 100"
     async with runs.run(cmd=f"sh -c '{script}' ${{PORT}}") as run:
         await until(lambda: said("three"))
@@ -102,7 +102,7 @@ async def test_progress_is_reported_at_a_bounded_rate(
 async def test_a_ready_run_reports_no_progress(
     runs: Launcher, monkeypatch: pytest.MonkeyPatch, said: Callable[[str], bool], tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(launcher, "PROGRESS_EVERY", 0.0)
+    monkeypatch.setattr(progress, "REPORT_EVERY", 0.0)
     go = tmp_path / "go"
     script = f"until [ -e {go} ]; do sleep 0.01; done; echo awake; exec sleep 100"
     async with runs.run(cmd=f"sh -c '{script}' ${{PORT}}", check_endpoint="none") as run:

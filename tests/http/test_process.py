@@ -16,6 +16,7 @@ import pytest
 
 from swapcore_http import output as output_module
 from swapcore_http import process as process_module
+from swapcore_http.guard import table
 from swapcore_http.output import Output
 from swapcore_http.process import running
 from tests.http import fake_upstream
@@ -77,7 +78,7 @@ async def test_the_environment_is_the_one_given(env: dict[str, str]) -> None:
         assert process.output.last_lines() == "hi"
 
 
-@pytest.mark.skipif(not process_module.PROC.joinpath("self/fd").exists(), reason="looks into /proc")
+@pytest.mark.skipif(not table.HAS_PROC, reason="looks into /proc")
 async def test_a_child_holds_no_file_of_ours_nor_of_another_child(env: dict[str, str]) -> None:
     async with (
         running(["sleep", "100"], env, name="a"),
@@ -217,24 +218,17 @@ async def test_a_group_that_does_not_die_is_waited_for(
     env: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looks = iter([True, True, True, False])
-    monkeypatch.setattr(process_module, "_exists", lambda _: True)
-    monkeypatch.setattr(process_module, "_has_living_members", lambda _: next(looks))
+    monkeypatch.setattr(process_module, "_kill_rest", lambda *_: next(looks))
     async with running([SHELL, "-c", "exit 0"], env, name="a"):
         pass
     assert next(looks, None) is None
 
 
-def test_both_ways_of_listing_processes_agree() -> None:
-    me = (os.getpid(), os.getpgrp())
-    for listing in (process_module._processes_of_proc, process_module._processes_of_ps):
-        found = {(pid, group): state for pid, group, state in listing()}
-        assert found[me] in "RS"
-
-
 def test_a_number_that_is_free_again_is_nobodys_group() -> None:
     # A process that leads a group and lives: whoever looks for the remains of a group finds somebody else.
     with subprocess.Popen([SHELL, "-c", "read line"], stdin=subprocess.PIPE, process_group=0) as other:
-        assert not process_module._has_living_members(other.pid)
+        assert not process_module._kill_rest(other.pid, "")
+        assert is_alive(other.pid)
 
 
 # What is kept of the output
@@ -322,3 +316,20 @@ async def test_reading_ends_though_someone_writes_on(env: dict[str, str]) -> Non
             await process.wait()
     # It dies by itself of the closed pipe.
     await until(lambda: not strays(f"{MARK}={env[MARK]}"))
+
+
+SETSID = (
+    "import os, signal, sys\nif os.fork():\n os._exit(0)\nos.setsid()\nos.write(1, b'out')\nsignal.pause()\n"
+)
+"""A program that is gone at once, and leaves behind what nobody's group holds any more."""
+
+
+async def test_what_has_left_the_group_is_found_by_its_mark(env: dict[str, str], marked: str) -> None:
+    argv = [sys.executable, "-I", "-S", "-c", SETSID]
+    async with running(argv, env, name="a", mark="life.1") as process:
+        await until(lambda: "out" in process.output.last_lines())
+        await process.wait()
+        assert len(strays(marked)) == 1
+        async with running(["sleep", "100"], env, name="b", mark="life.11") as other:
+            await process.gone()
+            assert strays(marked) == [other.pid]

@@ -21,6 +21,7 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 LOADING = b"HTTP/1.1 503 Loading\r\nContent-Length: 4\r\n\r\nwait"
 LATE = b"HTTP/1.1 503 Loading\r\nContent-Length: 4\r\n\r\nlate"
 REDIRECT = b"HTTP/1.1 302 Found\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n"
+SILENT = b"HTTP/1.1 503 Loading\r\nContent-Length: 0\r\n\r\n"
 ENDLESS = (
     b"HTTP/1.1 503 Loading\r\nTransfer-Encoding: chunked\r\n\r\n" + b"10000\r\n" + b"x" * 65536 + b"\r\n"
 )
@@ -63,13 +64,17 @@ class Upstream:
             yield server.sockets[0].getsockname()[1]
 
 
-def never() -> None:
-    pytest.fail("that was no progress")
+def never(said: str) -> None:
+    pytest.fail(f"that was no progress: {said}")
 
 
-async def ready(url: str, endpoint: str = "/health", progressed: Callable[[], None] = never) -> str:
+async def ready(
+    url: str, endpoint: str = "/health", progressed: Callable[[str], None] = never, patience: float = 5.0
+) -> str:
     with anyio.fail_after(20):
-        return await wait_until_ready(url, endpoint, spawned=time.monotonic(), progressed=progressed)
+        return await wait_until_ready(
+            url, endpoint, spawned=time.monotonic(), patience=patience, progressed=progressed
+        )
 
 
 def free_port() -> int:
@@ -103,27 +108,28 @@ async def test_it_waits_while_the_port_refuses() -> None:
     assert found == [f"http://127.0.0.1:{port}"]
 
 
-async def test_other_answers_are_progress_over_one_kept_connection() -> None:
-    upstream = Upstream(LOADING, LATE, REDIRECT, LOADING, OK)
-    progress: list[int] = []
+async def test_a_503_that_says_something_is_progress_over_one_kept_connection() -> None:
+    upstream = Upstream(LOADING, LATE, REDIRECT, SILENT, LOADING, OK)
+    progress: list[tuple[int, str]] = []
     async with upstream.listening() as port:
-        await ready(f"http://127.0.0.1:{port}", progressed=lambda: progress.append(len(upstream.heads)))
-    assert progress == [1, 2, 3, 4]
+        await ready(
+            f"http://127.0.0.1:{port}", progressed=lambda said: progress.append((len(upstream.heads), said))
+        )
+    assert progress == [(1, "wait"), (2, "late"), (5, "wait")]
     assert upstream.connections == 1
 
 
 async def test_redirects_are_not_followed() -> None:
     upstream = Upstream(REDIRECT, REDIRECT, OK)
     async with upstream.listening() as port:
-        await ready(f"http://127.0.0.1:{port}", progressed=lambda: None)
+        await ready(f"http://127.0.0.1:{port}")
     assert [head[0] for head in upstream.heads] == ["GET /health HTTP/1.1"] * 3
 
 
-async def test_one_that_accepts_and_never_answers_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(readiness, "REQUEST_TIMEOUT", 0.05)
+async def test_one_that_accepts_and_never_answers_is_asked_again() -> None:
     upstream = Upstream(NOTHING, NOTHING, OK)
     async with upstream.listening() as port:
-        await ready(f"http://127.0.0.1:{port}")
+        await ready(f"http://127.0.0.1:{port}", patience=0.05)
     assert len(upstream.heads) == 3
 
 
@@ -143,10 +149,10 @@ async def test_what_is_no_answer_is_not_ready(noise: bytes) -> None:
 
 async def test_an_endless_answer_is_hung_up_on() -> None:
     upstream = Upstream(ENDLESS, OK)
-    progress: list[int] = []
+    progress: list[str] = []
     async with upstream.listening() as port:
-        await ready(f"http://127.0.0.1:{port}", progressed=lambda: progress.append(len(upstream.heads)))
-    assert progress == [1]
+        await ready(f"http://127.0.0.1:{port}", progressed=progress.append)
+    assert progress == ["x" * readiness.SHOWN_BYTES]
     assert upstream.connections == 2
 
 
@@ -220,7 +226,11 @@ async def test_it_is_asked_the_more_rarely_the_longer_it_takes(
     monkeypatch.setattr(anyio, "sleep", sleep)
     async with Upstream(LOADING, LOADING, OK).listening() as port:
         await wait_until_ready(
-            f"http://127.0.0.1:{port}", "/health", spawned=time.monotonic() - age, progressed=lambda: None
+            f"http://127.0.0.1:{port}",
+            "/health",
+            spawned=time.monotonic() - age,
+            patience=5.0,
+            progressed=lambda _: None,
         )
     assert len(pauses) == 2
     assert all(shortest <= pause <= longest for pause in pauses)
