@@ -11,6 +11,7 @@ import asyncio
 import io
 import json
 import random
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Self
@@ -202,6 +203,8 @@ def answering_at(url: str) -> Launch:
 @asynccontextmanager
 async def scripted(
     answer: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
+    *,
+    tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[str]:
     """Listen, answer each connection with that function, and yield the base URL."""
     tasks: set[asyncio.Task[None]] = set()
@@ -218,9 +221,10 @@ async def scripted(
             tasks.discard(task)
             writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0, limit=1 << 20)
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, limit=1 << 20, ssl=tls)
     try:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        base = "https://localhost" if tls else "http://127.0.0.1"
+        yield f"{base}:{server.sockets[0].getsockname()[1]}"
     finally:
         server.close()
         for task in tasks:
