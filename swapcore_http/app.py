@@ -1,6 +1,7 @@
 """What does the server look like as an aiohttp application?"""
 
 import logging
+from collections.abc import AsyncIterator
 from http import HTTPStatus
 from typing import Any
 
@@ -12,8 +13,9 @@ from swapcore_http.config import Config
 from swapcore_http.cors import answer_preflight
 from swapcore_http.driver import Driver, EngineFailedError
 from swapcore_http.forward import MAX_FIELD
+from swapcore_http.logstreams import LogStreams
 from swapcore_http.responses import ApiError, error_response
-from swapcore_http.routes import comfyui, inference, listing, operation, passthrough
+from swapcore_http.routes import comfyui, inference, listing, logs, operation, passthrough
 from swapcore_http.routes.context import CONTEXT, Context
 from swapcore_http.routes.unknown import answer_unknown
 from swapcore_http.upstreams import Upstreams
@@ -32,10 +34,14 @@ def make_app(driver: Driver, config: Config) -> web.Application:
     app = web.Application(middlewares=[answer_preflight, answer_errors, answer_unknown])
     upstreams = Upstreams()
     driver.on_leaving(upstreams.forget)
-    app[CONTEXT] = Context(driver, config, Bodies(config.max_body_mb * 1024 * 1024), upstreams)
+    bodies = Bodies(config.max_body_mb * 1024 * 1024)
+    streams = LogStreams(config.log_to_stdout, config.log_time_format)
+    app[CONTEXT] = Context(driver, config, bodies, upstreams, streams)
+    app.cleanup_ctx.append(_keep_logs)
+    app.on_shutdown.append(_end_logs)
     app.on_cleanup.append(_close_connections)
     app.on_response_prepare.append(hide_server)
-    for module in (comfyui, inference, listing, operation, passthrough):
+    for module in (comfyui, inference, listing, logs, operation, passthrough):
         app.router.add_routes(module.routes())
     return app
 
@@ -58,6 +64,15 @@ def make_runner(app: web.Application, **options: Any) -> web.AppRunner:
         max_line_size=MAX_FIELD,
         **options,
     )
+
+
+async def _keep_logs(app: web.Application) -> AsyncIterator[None]:
+    with app[CONTEXT].logs.listening():
+        yield
+
+
+async def _end_logs(app: web.Application) -> None:
+    app[CONTEXT].logs.end()
 
 
 async def _close_connections(app: web.Application) -> None:

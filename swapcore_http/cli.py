@@ -214,7 +214,7 @@ def _serve(options: argparse.Namespace) -> int:
     from swapcore_http.logs import set_up_logging
     from swapcore_http.serve import Address, CannotListenError, serve
 
-    set_up_logging(config.log_level)
+    set_up_logging(config.log_level, config.log_to_stdout, config.log_time_format)
     _allow_many_connections()
     address = Address(*options.listen)
     try:

@@ -4,11 +4,15 @@ Lines about decisions are made from the engine's commands and the events that
 brought them, so that the log says neither less nor more than what happened.
 """
 
+import atexit
 import logging
 import sys
 
 from swapcore import BecameReady, Event, Exited, Forward, Lost, Reject, Start, Stop, StopReason
 from swapcore_http.driver import Observation
+from swapcore_http.loglines import Lines
+from swapcore_http.logstreams import BOTH, PROXY, UPSTREAM, hear_upstreams
+from swapcore_http.outlet import Outlet
 
 __all__ = ["log_step", "set_up_logging"]
 
@@ -29,12 +33,21 @@ _REASONS = {
 }
 
 
-def set_up_logging(level: str) -> None:
-    """Send the server's log to stderr, from that `logLevel` up."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s [%(levelname)s] %(message)s", "%Y-%m-%dT%H:%M:%S"))
+def set_up_logging(level: str, to_stdout: str, time_format: str) -> None:
+    """Send the log of this process to stdout until it ends.
+
+    Args:
+        level: The `logLevel` from which on the server's own entries count.
+        to_stdout: Whose: `proxy` for the server's, `upstream`, `both` or `none`.
+        time_format: A `logTimeFormat`; see `loglines.TIME_FORMATS`.
+    """
+    outlet = Outlet(sys.stdout.fileno())
+    atexit.register(outlet.close)
     root = logging.getLogger()
-    root.addHandler(handler)
+    # Without any handler, logging would write to stderr by itself.
+    root.addHandler(Lines(outlet.write, time_format) if to_stdout in {PROXY, BOTH} else logging.NullHandler())
+    if to_stdout in {UPSTREAM, BOTH}:
+        hear_upstreams(lambda _, data: outlet.write(data))
     root.setLevel(logging.WARNING)
     logger.setLevel(LEVELS[level])
     logging.getLogger("aiohttp.server").addFilter(_is_no_garbage)

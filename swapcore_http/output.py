@@ -6,9 +6,14 @@ import os
 import re
 from collections.abc import Callable
 
-__all__ = ["TAIL_BYTES", "TAIL_LINES", "Output"]
+from attrs import frozen
 
-logger = logging.getLogger("swapcore_http.upstream")
+from swapcore_http.loglines import printable
+
+__all__ = ["TAIL_BYTES", "TAIL_LINES", "Output", "Written", "upstream_logger"]
+
+upstream_logger = logging.getLogger("swapcore_http.upstream")
+"""Hears all that upstreams write, at DEBUG: each entry has a name and a `Written` for arguments."""
 
 TAIL_BYTES = 100 * 1024
 """How much of the newest output is kept."""
@@ -29,14 +34,25 @@ NEWLINE = re.compile(rb"\r\n|\n|\r")
 """What ends a line; a lone return is how progress bars redraw themselves."""
 
 
+@frozen
+class Written:
+    """What an upstream has written, as it came; as a text it is fit to be shown."""
+
+    data: bytes
+
+    def __str__(self) -> str:
+        lines = (line for line in NEWLINE.split(self.data) if line)
+        return "\n    ".join(_text(line) for line in lines)
+
+
 class Output:
     """The pipe that one process and its children write to, and the newest of what came.
 
-    It is read as fast as the loop turns and never makes the writer wait. Each
-    line goes to the logger `swapcore_http.upstream` at DEBUG, with the name.
+    It is read as fast as the loop turns and never makes the writer wait. All
+    of it goes to `upstream_logger`, with the name.
 
     Args:
-        name: What the lines are logged under.
+        name: What it is logged under.
         on_data: Called whenever something was written.
     """
 
@@ -44,7 +60,6 @@ class Output:
         self._name = name
         self._on_data = on_data
         self._tail = bytearray()
-        self._line = bytearray()
         self._loop = asyncio.get_running_loop()
         # Both ends close on exec, so no other child holds them open.
         self._read_end, self.write_end = os.pipe()
@@ -90,39 +105,18 @@ class Output:
         # Cut at twice the size, so that the copying costs one byte per byte.
         if len(self._tail) > 2 * TAIL_BYTES:
             del self._tail[:-TAIL_BYTES]
-        if logger.isEnabledFor(logging.DEBUG):
-            self._log(data)
+        upstream_logger.debug("%s: %s", self._name, Written(data))
         if self._on_data is not None:
             self._on_data()
-
-    def _log(self, data: bytes) -> None:
-        *ended, rest = NEWLINE.split(data)
-        for line in ended:
-            self._keep(line)
-            self._log_line()
-        self._keep(rest)
-
-    def _keep(self, part: bytes) -> None:
-        # One byte more than is shown tells that something was cut.
-        self._line += part[: max(0, LINE_BYTES + 1 - len(self._line))]
-
-    def _log_line(self) -> None:
-        if self._line:
-            logger.debug("%s: %s", self._name, _text(self._line))
-            self._line.clear()
 
     def _end(self) -> None:
         if self._read_end >= 0:
             self._loop.remove_reader(self._read_end)
             os.close(self._read_end)
             self._read_end = -1
-            self._log_line()
 
 
 def _text(line: bytes | bytearray) -> str:
     """Decode a line for people, without control characters, cut to its bound."""
-    shown = line[:LINE_BYTES].decode("utf-8", "replace")
-    printable = "".join(
-        char if char.isprintable() or char == "\t" else "\N{REPLACEMENT CHARACTER}" for char in shown
-    )
-    return printable + ("…" if len(line) > LINE_BYTES else "")
+    shown = printable(line[:LINE_BYTES].decode("utf-8", "replace"))
+    return shown + ("…" if len(line) > LINE_BYTES else "")

@@ -5,7 +5,7 @@ import logging
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 import anyio
@@ -180,7 +180,8 @@ async def serve(config: Config, address: Address, *, greeting: str = "", journal
             if not _is_loopback(listener):
                 logger.info("other machines can reach this server; to prevent that: --listen 127.0.0.1:PORT")
             if greeting:
-                print(greeting.replace("{base_url}", server.base_url), flush=True)  # noqa: T201 - for the user.
+                with suppress(OSError):
+                    print(greeting.replace("{base_url}", server.base_url), flush=True)  # noqa: T201 - for the user.
             await _end_when_told(server, signals)
 
 

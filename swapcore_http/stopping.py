@@ -68,7 +68,7 @@ async def _asked_by_command(model: ModelConfig, port: int | None, process: Proce
             watched = stack.enter_context(guard.watch())
             environment = model.environment(os.environ, port)
             stopper = await stack.enter_async_context(
-                running(argv, environment, name=f"{model.id} cmdStop", mark=watched.mark)
+                running(argv, environment, name=model.id, mark=watched.mark)
             )
         except (OSError, ValueError) as error:
             logger.warning("%s: cmdStop could not be started, SIGTERM is sent instead: %s", model.id, error)
@@ -93,9 +93,7 @@ async def until_free(model: ModelConfig, port: int | None, process: Process, gua
                 argv = model.after_stop_argv(port, process.pid)
                 environment = model.environment(os.environ, port)
                 with guard.watch() as watched:
-                    async with running(
-                        argv, environment, name=f"{model.id} afterStop", mark=watched.mark
-                    ) as check:
+                    async with running(argv, environment, name=model.id, mark=watched.mark) as check:
                         await check.wait()
             except (OSError, ValueError) as error:
                 logger.warning("%s: afterStop could not be started: %s", model.id, error)

@@ -67,9 +67,6 @@ Whoever makes something honour a setting removes it here.
 ROUTER_SETTINGS = "routing.router.settings."
 """What stands before `groups` and `matrix` where they are not at the top level."""
 
-LATER = frozenset({"logTimeFormat", "logToStdout"})
-"""Keys of llama-swap's at the top level that are no settings here yet."""
-
 EXTRA: dict[type, frozenset[str]] = {
     Settings: frozenset({ROUTER_SETTINGS + "groups", ROUTER_SETTINGS + "matrix"})
 }
@@ -132,8 +129,6 @@ def pick(
                 elif value is not None:
                     keys = _inside(leaves, prefix + key)
                     report(Finding(where, f"{describe(value)} is not a mapping; expected one with {keys}"))
-            elif cls is Settings and where[0] in LATER:
-                report(Finding(where, "has no effect yet", Severity.WARNING, at_key=True))
             else:
                 unknown += 1
                 candidates = here if unknown <= MOST_SUGGESTIONS else ()

@@ -23,9 +23,13 @@ from swapcore_http.config.schema import DEFAULT_PROXY, NO_CHECK, ModelConfig, Se
 from swapcore_http.config.setting import Setting, settings_of
 from swapcore_http.config.surface_rules import surface_findings
 
-__all__ = ["LAST_PORT", "LOG_LEVELS", "findings", "numbering"]
+__all__ = ["LAST_PORT", "LOG_LEVELS", "LOG_TIMES", "findings", "numbering"]
 
 LOG_LEVELS = ("debug", "info", "warn", "error")
+LOG_TIMES = (
+    *("ansic", "unixdate", "rubydate", "rfc822", "rfc822z", "rfc850", "rfc1123", "rfc1123z", "rfc3339"),
+    *("rfc3339nano", "kitchen", "stamp", "stampmilli", "stampmicro", "stampnano"),
+)
 LAST_PORT = 65535
 EMPTY: Mapping[str, int] = MappingProxyType({})
 BLANK = re.compile(r"[\s\x00-\x1f\x7f]")
@@ -71,6 +75,11 @@ def findings(settings: Settings) -> Iterator[Finding]:
         hint = f" (did you mean {meant}?)" if meant else ""
         what = f"{describe(settings.log_level)} is no log level{hint}; expected {', '.join(LOG_LEVELS)}"
         yield Finding(("logLevel",), what)
+    if settings.log_time_format and settings.log_time_format not in LOG_TIMES:
+        meant = nearest(settings.log_time_format, LOG_TIMES)
+        hint = f" (did you mean {meant}?)" if meant else ""
+        what = f"{describe(settings.log_time_format)} is no format, so there are no times{hint}"
+        yield Finding(("logTimeFormat",), f"{what}; expected {', '.join(LOG_TIMES)}", Severity.WARNING)
     yield from _inner(settings, ())
     for model in settings.models.values():
         path = ("models", model.id)

@@ -314,6 +314,17 @@ class Settings(SurfaceSettings):
     log_level: str = field(default="info", metadata=written("logLevel", "debug, info, warn or error"))
     """How much is logged: debug, info, warn or error."""
 
+    log_to_stdout: str = field(
+        default="proxy",
+        metadata=written(
+            "logToStdout", "proxy, upstream, both or none", choices=("proxy", "upstream", "both", "none")
+        ),
+    )
+    """Whose log goes to stdout, and to `/logs`: the server's own, the upstreams', both or none."""
+
+    log_time_format: str = field(default="", metadata=written("logTimeFormat", "a name such as rfc3339"))
+    """How lines of the server's log say when they were written; empty for not at all."""
+
     max_body_mb: int = field(
         default=512, metadata=written("maxBodyMB", "mebibytes, 1 or more", minimum=1, maximum=1_000_000)
     )

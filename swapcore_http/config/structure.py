@@ -75,7 +75,11 @@ def settings_from(data: Mapping[str, object], report: Report) -> Settings:
     picked.setdefault(MODELS, {})
     _pick_inside(picked, Settings, (), Ears(refuse, tell))
     settings = _structure(picked, refuse)
-    settings = attrs.evolve(settings, log_level=settings.log_level.strip().lower())
+    settings = attrs.evolve(
+        settings,
+        log_level=settings.log_level.strip().lower(),
+        log_time_format=settings.log_time_format.strip().lower(),
+    )
     settings = _with_known_preload(settings, picked, tell)
     for finding in findings(settings):
         drawn_from = (finding.path, *finding.about)

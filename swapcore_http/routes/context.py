@@ -11,6 +11,7 @@ from swapcore_http.bodies import Bodies, Body
 from swapcore_http.config import Config
 from swapcore_http.driver import Driver, RefusedError
 from swapcore_http.forward import forward
+from swapcore_http.logstreams import LogStreams
 from swapcore_http.responses import ApiError, refusal_error
 from swapcore_http.upstreams import Upstreams
 
@@ -32,6 +33,9 @@ class Context:
 
     upstreams: Upstreams
     """The connections to the models' runs."""
+
+    logs: LogStreams
+    """What is logged, and who reads along."""
 
 
 CONTEXT = web.AppKey("CONTEXT", Context)

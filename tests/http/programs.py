@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -72,13 +73,13 @@ async def program(*arguments: str) -> AsyncIterator[Program]:
         await anyio.open_process(
             [sys.executable, "-m", "swapcore_http.cli", *arguments],
             env=os.environ | {name: value},
-            stdout=None,
+            stderr=subprocess.STDOUT,
         ) as process,
         aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(DEADLINE)) as client,
     ):
         one = Program(process, client)
-        assert process.stderr is not None
-        one._lines = BufferedByteReceiveStream(process.stderr)
+        assert process.stdout is not None
+        one._lines = BufferedByteReceiveStream(process.stdout)
         try:
             yield one
         finally:

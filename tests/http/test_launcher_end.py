@@ -186,7 +186,7 @@ async def test_what_cmd_stop_says_is_logged(runs: Launcher, said: Callable[[str]
         pid = (await run.get("/events"))["pid"]
         run.stop()
         await run.end()
-    assert said(f"m cmdStop: bye for {pid}")
+    assert said(f"m: bye for {pid}")
 
 
 async def test_a_run_is_not_over_before_its_cmd_stop_is(runs: Launcher, tmp_path: Path) -> None:
@@ -219,7 +219,7 @@ async def test_a_cmd_stop_that_hangs_is_killed_by_force_after_the_run(
     async with runs.run(cmd=runs.upstream(), cmd_stop=cmd_stop) as run:
         await run.ready()
         run.stop()
-        await until(lambda: said("m cmdStop: thinking"))
+        await until(lambda: said("m: thinking"))
         assert not run.over.is_set()
         pid = (await run.get("/events"))["pid"]
         run.stop(force=True)
