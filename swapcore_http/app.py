@@ -15,7 +15,7 @@ from swapcore_http.driver import Driver, EngineFailedError
 from swapcore_http.forward import MAX_FIELD
 from swapcore_http.logstreams import LogStreams
 from swapcore_http.responses import ApiError, error_response
-from swapcore_http.routes import comfyui, inference, listing, logs, operation, passthrough
+from swapcore_http.routes import comfyui, inference, listing, logs, operation, passthrough, profiles
 from swapcore_http.routes.context import CONTEXT, Context
 from swapcore_http.routes.unknown import answer_unknown
 from swapcore_http.upstreams import Upstreams
@@ -41,7 +41,7 @@ def make_app(driver: Driver, config: Config) -> web.Application:
     app.on_shutdown.append(_end_logs)
     app.on_cleanup.append(_close_connections)
     app.on_response_prepare.append(hide_server)
-    for module in (comfyui, inference, listing, logs, operation, passthrough):
+    for module in (comfyui, inference, listing, logs, operation, passthrough, profiles):
         app.router.add_routes(module.routes())
     return app
 

@@ -344,9 +344,6 @@ class Settings(SurfaceSettings):
     caller_headers: bool = field(default=False, metadata=written("callerHeaders", "true or false"))
     """Whether callers may set their own priority and patience, in `X-Swap-Priority` and `X-Swap-Patience`."""
 
-    route_unknown_paths: bool = field(default=True, metadata=written("routeUnknownPaths", "true or false"))
-    """Whether a POST to any other path goes to the model that it names."""
-
     router: str = field(default="", metadata=written("routing.router.use", "group or matrix"))
     """Which says what may live together: `group` or `matrix`; empty for the one that is there."""
 

@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 from swapcore_http.config.access import ApiKeyConfig
-from swapcore_http.config.problems import Finding, describe
+from swapcore_http.config.parts import FiltersConfig
+from swapcore_http.config.problems import Finding, Path, describe
 from swapcore_http.config.recording import seconds_of
 from swapcore_http.config.schema import Settings
+from swapcore_http.jsonedit import PathError, parse_path
 
 __all__ = ["surface_findings"]
 
@@ -29,6 +31,10 @@ def surface_findings(settings: Settings) -> Iterator[Finding]:
             yield Finding(
                 ("allowedHosts", index), f"{describe(host)} is no host name; expected one such as box.lan"
             )
+    for model in settings.models.values():
+        yield from _filters(model.filters, ("models", model.id, "filters"))
+    for peer in settings.peers.values():
+        yield from _filters(peer.filters, ("peers", peer.id, "filters"))
     for index, pattern in enumerate(settings.ignored_paths):
         if (fault := _fault(pattern)) is not None:
             what = f"{describe(pattern)} is no regular expression: {fault}; expected one such as \\.css$"
@@ -43,6 +49,18 @@ def surface_findings(settings: Settings) -> Iterator[Finding]:
         )
     if settings.store is not None and not settings.store.path.strip():
         yield Finding(("store", "path"), "there is none; expected the path of a file")
+
+
+def _filters(filters: FiltersConfig, path: Path) -> Iterator[Finding]:
+    places: list[tuple[Path, str]] = [((*path, "stripParams"), name) for name in filters.stripped]
+    places += [((*path, "setParams", name), name) for name in filters.set_params]
+    for id_, table in filters.set_params_by_id.items():
+        places += [((*path, "setParamsByID", id_, name), name) for name in table]
+    for where, name in places:
+        try:
+            parse_path(name)
+        except PathError as error:
+            yield Finding(where, str(error), at_key=True)
 
 
 def _keys(keys: tuple[ApiKeyConfig, ...]) -> Iterator[Finding]:

@@ -4,15 +4,16 @@ import re
 from http import HTTPStatus
 
 from aiohttp import web
-from attrs import define
+from attrs import define, field
 
 from swapcore import Phase
 from swapcore_http.bodies import Bodies, Body
-from swapcore_http.config import Config
+from swapcore_http.config import Config, Names, PeerModel, ProfileConfig
 from swapcore_http.driver import Driver, RefusedError
 from swapcore_http.forward import forward
 from swapcore_http.logstreams import LogStreams
 from swapcore_http.responses import ApiError, refusal_error
+from swapcore_http.selectors import Selectors, Standing, State
 from swapcore_http.upstreams import Upstreams
 
 __all__ = ["CONTEXT", "Context", "is_ready", "serve"]
@@ -36,6 +37,26 @@ class Context:
 
     logs: LogStreams
     """What is logged, and who reads along."""
+
+    selectors: Selectors = field(factory=Selectors)
+    """What selectors have sent where."""
+
+    active: str | None = None
+    """The name of the profile that was activated last, if it has not been taken back."""
+
+    @property
+    def profile(self) -> ProfileConfig | None:
+        """The profile that is active: the one that was activated, if there still is such a one."""
+        return self.config.profiles.get(self.active or "")
+
+    @property
+    def names(self) -> Names:
+        """What all names mean."""
+        return self.config.names()
+
+    def peer_standing(self, model: PeerModel) -> Standing:  # noqa: ARG002
+        """Say how a peer's model stands."""
+        return Standing(State.COLD)
 
 
 CONTEXT = web.AppKey("CONTEXT", Context)

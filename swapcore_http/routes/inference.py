@@ -6,11 +6,14 @@ import anyio.to_thread
 from aiohttp import web
 
 from swapcore_http.bodies import Body, received
-from swapcore_http.extract import Named, NoModelError, UnreadableError, find_model
+from swapcore_http.config import PeerModel
+from swapcore_http.extract import Edit, Named, NoModelError, UnreadableError, edited, find_model
+from swapcore_http.filters import Changes, UnfilteredError, body_edits
 from swapcore_http.responses import ApiError
 from swapcore_http.routes.context import CONTEXT, serve
+from swapcore_http.routes.targets import UnknownModelError, meant, unknown_model
 
-__all__ = ["PATHS", "QUERIED", "SHORTENED", "NotNamedError", "answer", "routes"]
+__all__ = ["PATHS", "QUERIED", "SHORTENED", "answer", "routes"]
 
 PATHS = (
     "/v1/chat/completions",
@@ -55,11 +58,7 @@ LARGE = 64 * 1024
 """Bytes from which on a body is looked through in a thread: everybody else would wait for that."""
 
 SHOWN = 200
-"""Characters of an unknown name that are repeated to the client."""
-
-
-class NotNamedError(ApiError):
-    """The request names no model that there is."""
+"""Characters of a content encoding that are repeated to the client."""
 
 
 def routes() -> list[web.RouteDef]:
@@ -90,20 +89,50 @@ async def answer(request: web.Request, target: str) -> web.StreamResponse:
         target: Path and query to ask the upstream for, encoded.
 
     Raises:
-        NotNamedError: it names no model that there is.
+        UnknownModelError: it names no model that there is.
         ApiError: no model answers, for the reason given.
     """
-    config = request.app[CONTEXT].config
-    async with received(request, request.app[CONTEXT].bodies) as body:
+    context = request.app[CONTEXT]
+    async with received(request, context.bodies) as body:
         named = await _find(request, body)
-        model = config.resolve(named.name)
-        if model is None:
-            shown = named.name if len(named.name) <= SHOWN else named.name[:SHOWN] + "…"
-            message = f"no model is called {shown!r}; GET /v1/models lists them"
-            raise NotNamedError(HTTPStatus.NOT_FOUND, message)
-        known_as = config.models[model].use_model_name
-        sent = body.edited(named.edits(known_as)) if known_as and not named.in_query else body
-        return await serve(request, model, target=target, body=sent)
+        with meant(context, named.name) as who:
+            if isinstance(who.target, PeerModel):
+                raise unknown_model(who.name)
+            model = context.config.models[who.target]
+            rename = who.name if who.name != named.name else None
+            if named.in_query:
+                target = _with_query(target, named, rename)
+            else:
+                rename = model.use_model_name or rename
+            edits = await _edits(request, body, named, Changes(rename, model.filters, who.name))
+            sent = body.edited(edits) if edits else body
+            return await serve(request, model.id, target=target, body=sent)
+
+
+def _with_query(target: str, named: Named, rename: str | None) -> str:
+    """Name another model in the query of a target."""
+    if rename is None:
+        return target
+    path, _, query = target.partition("?")
+    return f"{path}?{edited(query.encode(errors='surrogateescape'), named.edits(rename)).decode()}"
+
+
+async def _edits(request: web.Request, body: Body, named: Named, wanted: Changes) -> list[Edit]:
+    """Say where the body is to change.
+
+    Raises:
+        ApiError: it cannot be filtered.
+    """
+    length = body.length or 0
+
+    def edits() -> list[Edit]:
+        return body_edits(body.read(0, length), named, wanted)
+
+    try:
+        cheap = length < LARGE or not wanted.look_inside
+        return edits() if cheap else await anyio.to_thread.run_sync(edits)
+    except UnfilteredError as error:
+        raise ApiError(HTTPStatus.BAD_REQUEST, f"{error}{_packed(request)}") from None
 
 
 async def _find(request: web.Request, body: Body) -> Named:
@@ -120,9 +149,9 @@ async def _find(request: web.Request, body: Body) -> Named:
     try:
         return find() if length < LARGE else await anyio.to_thread.run_sync(find)
     except NoModelError as error:
-        raise NotNamedError(HTTPStatus.NOT_FOUND, f"{error}{_packed(request)}") from None
+        raise UnknownModelError(HTTPStatus.NOT_FOUND, f"{error}{_packed(request)}") from None
     except UnreadableError as error:
-        raise NotNamedError(HTTPStatus.BAD_REQUEST, f"{error}{_packed(request)}") from None
+        raise UnknownModelError(HTTPStatus.BAD_REQUEST, f"{error}{_packed(request)}") from None
 
 
 def _packed(request: web.Request) -> str:

@@ -1,13 +1,11 @@
 """Which models can be asked for, and what is this server?"""
 
 import time
-from typing import Any
 
 from aiohttp import web
 
-from swapcore import Phase
-from swapcore_http.config import ModelConfig
 from swapcore_http.cors import echo_origin
+from swapcore_http.model_rows import model_rows
 from swapcore_http.routes.context import CONTEXT
 from swapcore_http.routes.inference import PATHS
 
@@ -55,26 +53,10 @@ async def health(_: web.Request) -> web.Response:
 async def models(request: web.Request) -> web.Response:
     """List the models as the OpenAI API does."""
     context = request.app[CONTEXT]
+    rows = model_rows(context.config, context.names, context.profile, context.driver.snapshot())
     created = int(time.time())
-    phases = {view.model: view.phase for view in context.driver.snapshot().upstreams}
-    listed = (model for model in context.config.models.values() if not model.unlisted)
-    rows = [
-        _row(model, created, phases.get(model.id, Phase.STOPPED))
-        for model in sorted(listed, key=lambda model: model.id.encode())
+    data = [
+        {"id": row.pop("id"), "object": "model", "created": created, "owned_by": "swapcore", **row}
+        for row in rows
     ]
-    return echo_origin(request, web.json_response({"object": "list", "data": rows}))
-
-
-def _row(model: ModelConfig, created: int, phase: Phase) -> dict[str, Any]:
-    row: dict[str, Any] = {"id": model.id, "object": "model", "created": created, "owned_by": "swapcore"}
-    if name := model.name.strip():
-        row["name"] = name
-    if description := model.description.strip():
-        row["description"] = description
-    # llama-swap's key: the clients that look at it know it by that name.
-    about_it: dict[str, Any] = {"type": "model"}
-    if model.aliases:
-        about_it["aliases"] = list(model.aliases)
-    row["meta"] = {"llamaswap": about_it}
-    row["status"] = {"value": "unloaded" if phase is Phase.STOPPED else "loaded"}
-    return row
+    return echo_origin(request, web.json_response({"object": "list", "data": data}))

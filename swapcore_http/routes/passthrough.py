@@ -4,19 +4,24 @@
 A model's id may itself have slashes: the longest name that exists counts.
 """
 
+import re
+from collections.abc import Callable, Iterable
 from http import HTTPStatus
-from urllib.parse import unquote
+from typing import TypeVar
+from urllib.parse import quote, unquote
 
 from aiohttp import web
 
 from swapcore_http.bodies import receiving
-from swapcore_http.config import Config
+from swapcore_http.config import Names, PeerModel, ProfileConfig
 from swapcore_http.responses import ApiError
-from swapcore_http.routes.context import CONTEXT, serve
+from swapcore_http.routes.context import CONTEXT, is_ready, serve
 
 __all__ = ["add_slash", "find_upstream", "pass_on", "routes"]
 
 PREFIX = "/upstream/"
+
+Found = TypeVar("Found")
 
 
 def routes() -> list[web.RouteDef]:
@@ -43,12 +48,21 @@ async def add_slash(request: web.Request) -> web.Response:
 
 async def pass_through(request: web.Request) -> web.StreamResponse:
     """Have the model that the path names answer the rest of the path."""
+    context = request.app[CONTEXT]
     path, query = request.rel_url.raw_path, request.rel_url.raw_query_string
-    model, rest = find_upstream(path.removeprefix(PREFIX), request.app[CONTEXT].config)
+    target, rest = find_upstream(path.removeprefix(PREFIX), context.names, context.profile)
     if not rest:
         # Without the slash, the relative links of the upstream's pages would lose the model.
         return await add_slash(request)
-    return await pass_on(request, model, rest + (query and f"?{query}"))
+    if isinstance(target, PeerModel):
+        raise _not_found(path.removeprefix(PREFIX))
+    plain = unquote(rest)
+    if any(re.search(one, plain) for one in context.config.ignored_paths) and not is_ready(context, target):
+        message = (
+            f"{target} is not ready, and a path like {plain[:200]} does not start it (upstream.ignorePaths)"
+        )
+        raise ApiError(HTTPStatus.CONFLICT, message)
+    return await pass_on(request, target, rest + (query and f"?{query}"))
 
 
 async def pass_on(request: web.Request, model: str, target: str) -> web.StreamResponse:
@@ -66,20 +80,40 @@ async def pass_on(request: web.Request, model: str, target: str) -> web.StreamRe
         return await serve(request, model, target=target, body=body)
 
 
-def find_upstream(path: str, config: Config) -> tuple[str, str]:
-    """Split an encoded path into the id of a model and the rest, as it is encoded.
+def find_upstream(
+    path: str, names: Names, profile: ProfileConfig | None = None
+) -> tuple[str | PeerModel, str]:
+    """Split an encoded path into the model that it begins with and the rest, as it is encoded.
 
     The rest starts with a slash, or is empty if the path ends with the name.
+    What a profile pins is replaced first. Selectors are none of a model's names.
 
     Raises:
         ApiError: no start of the path is a name of a model.
     """
-    found: tuple[str, str] | None = None
+    if profile is not None and (found := _longest(path, profile.pins.get, profile.pins)) is not None:
+        pin, rest = found
+        path = quote(pin) + rest if pin else ""
+
+    def look(name: str) -> str | PeerModel | None:
+        target = names.target(name)
+        # What is taken on trust has no end that could be told from the rest of the path.
+        return None if isinstance(target, PeerModel) and target.qualified not in names.peer_models else target
+
+    longest: tuple[str | PeerModel, str] | None = _longest(path, look, (*names, *names.peer_models))
+    if longest is None:
+        raise _not_found(path)
+    return longest
+
+
+def _longest(
+    path: str, look: Callable[[str], Found | None], names: Iterable[str]
+) -> tuple[Found, str] | None:
+    """Find the longest start of a path that `look` finds something for, and the rest."""
+    found: tuple[Found, str] | None = None
     name = ""
     position = 0
-    longest = max(
-        (name.count("/") + 1 for one in config.models.values() for name in (one.id, *one.aliases)), default=0
-    )
+    longest = max((name.count("/") + 1 for name in names), default=0)
     for segment in path.split("/"):
         if segment and name.count("/") + 1 > longest:
             # No name goes on that far, and a path can have thousands of segments.
@@ -87,10 +121,12 @@ def find_upstream(path: str, config: Config) -> tuple[str, str]:
         position += len(segment)
         if segment:
             name += ("/" if name else "") + unquote(segment)
-            model = config.resolve(name)
-            if model is not None:
-                found = model, path[position:]
+            meant = look(name)
+            if meant is not None:
+                found = meant, path[position:]
         position += 1
-    if found is None:
-        raise ApiError(HTTPStatus.NOT_FOUND, f"model not found: no model's name starts /{path[:200]}")
     return found
+
+
+def _not_found(path: str) -> ApiError:
+    return ApiError(HTTPStatus.NOT_FOUND, f"model not found: no model's name starts /{path[:200]}")

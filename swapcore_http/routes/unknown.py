@@ -13,6 +13,7 @@ from aiohttp.typedefs import Handler
 
 from swapcore_http.routes import inference
 from swapcore_http.routes.context import CONTEXT
+from swapcore_http.routes.targets import UnknownModelError
 
 __all__ = ["answer_unknown", "tidy"]
 
@@ -30,7 +31,7 @@ async def answer_unknown(request: web.Request, handler: Handler) -> web.StreamRe
     if request.method == "POST" and request.app[CONTEXT].config.route_unknown_paths:
         try:
             return await inference.answer(request, request.rel_url.raw_path_qs)
-        except inference.NotNamedError as error:
+        except UnknownModelError as error:
             raise web.HTTPNotFound from error
     return await handler(request)
 

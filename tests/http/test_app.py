@@ -175,7 +175,7 @@ async def test_unexpected_exceptions_are_logged_and_not_shown(
     def fail(*_: object) -> None:
         raise RuntimeError("secret")
 
-    monkeypatch.setattr(listing, "_row", fail)
+    monkeypatch.setattr(listing, "model_rows", fail)
     async with serving(fake("a")) as served:
         status, _, answer = await served.ask("GET", "/v1/models?token=hidden")
     assert status == 500

@@ -9,7 +9,7 @@ import pytest
 
 from swapcore import Phase
 from swapcore_http import bodies
-from swapcore_http.config import Config
+from swapcore_http.config import Config, Names, PeerModel
 from swapcore_http.responses import ApiError
 from swapcore_http.routes.passthrough import find_upstream
 from tests.http.serving import Wire, fake, serving, unrun
@@ -41,13 +41,13 @@ CONFIG = Config(
     ],
 )
 def test_longest_name_counts(path: str, model: str, rest: str) -> None:
-    assert find_upstream(path, CONFIG) == (model, rest)
+    assert find_upstream(path, CONFIG.names()) == (model, rest)
 
 
 @pytest.mark.parametrize("path", ["", "/", "nobody/x", "autho", "authors", "model/author"])
 def test_no_name_no_upstream(path: str) -> None:
     with pytest.raises(ApiError) as caught:
-        find_upstream(path, CONFIG)
+        find_upstream(path, CONFIG.names())
     assert caught.value.status == 404
 
 
@@ -110,13 +110,13 @@ async def test_a_newline_in_the_path_is_a_character_like_others() -> None:
 def test_the_length_of_a_path_does_not_multiply_the_work() -> None:
     looked_up: list[str] = []
 
-    class Counting(Config):
-        def resolve(self, name: str) -> str | None:
+    class Counting(Names):
+        def target(self, name: str) -> str | PeerModel | None:
             looked_up.append(name)
-            return super().resolve(name)
+            return super().target(name)
 
-    config = Counting(models=[unrun("org/a"), unrun("b")])
-    assert find_upstream("b" + "/b" * 30_000, config)[0] == "b"
+    names = Counting(Config(models=[unrun("org/a"), unrun("b")]).models)
+    assert find_upstream("b" + "/b" * 30_000, names)[0] == "b"
     assert len(looked_up) <= 3
 
 

@@ -1,0 +1,92 @@
+"""Who is to answer a request for a name?
+
+The active profile goes first, then selectors, then the models of this machine,
+then those of peers. A selector's choice holds until the request is answered.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http import HTTPStatus
+
+from attrs import frozen
+
+from swapcore_http.config import pinned
+from swapcore_http.responses import ApiError
+from swapcore_http.routes.context import Context
+from swapcore_http.selectors import NoTargetError, Standing, State, Target, standing_of
+
+__all__ = ["Meant", "UnknownModelError", "meant", "unknown_model"]
+
+SHOWN = 200
+"""Characters of an unknown name that are repeated to the client."""
+
+AWAY = Standing(State.AWAY)
+
+
+class UnknownModelError(ApiError):
+    """The request names no model that there is."""
+
+
+@frozen
+class Meant:
+    """What is meant by a name."""
+
+    target: Target
+    """Who is to answer."""
+
+    name: str
+    """The name that this one is asked by, which is another if a profile or a selector says so."""
+
+    selector: str | None = None
+    """The selector that chose it, if one did."""
+
+
+def unknown_model(name: str) -> UnknownModelError:
+    """Say that no model is called so."""
+    shown = name if len(name) <= SHOWN else name[:SHOWN] + "…"
+    message = f"no model is called {shown!r}; GET /v1/models lists them"
+    return UnknownModelError(HTTPStatus.NOT_FOUND, message)
+
+
+@contextmanager
+def meant(context: Context, asked: str, *, lasting: bool = True) -> Iterator[Meant]:
+    """Find who is to answer a request for that name.
+
+    Args:
+        context: The server.
+        asked: The name.
+        lasting: Whether a selector should count the request until the block ends.
+
+    Raises:
+        UnknownModelError: there is none.
+        ApiError: there is none at this moment.
+    """
+    name = pinned(context.profile, asked)
+    if name is None:
+        message = f"{asked[:SHOWN]!r} is not to be had while the profile {context.active!r} is active"
+        raise UnknownModelError(HTTPStatus.NOT_FOUND, message)
+    names = context.names
+    selector = names.selector(name)
+    if selector is None:
+        target = names.target(name)
+        if target is None:
+            raise unknown_model(name)
+        yield Meant(target, name)
+        return
+    found = [(each, names.target(each)) for each in selector.targets]
+    targets = [(each, target) for each, target in found if target is not None]
+    standings = standing_of(context.driver.snapshot())
+
+    def standing(target: Target) -> Standing:
+        return standings.get(target, AWAY) if isinstance(target, str) else context.peer_standing(target)
+
+    try:
+        place = context.selectors.choose(selector, [target for _, target in targets], standing)
+    except NoTargetError as error:
+        raise ApiError(HTTPStatus.SERVICE_UNAVAILABLE, str(error)) from None
+    chosen, target = targets[place]
+    if not lasting:
+        yield Meant(target, chosen, selector.id)
+        return
+    with context.selectors.reserving(selector, target):
+        yield Meant(target, chosen, selector.id)
