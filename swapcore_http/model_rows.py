@@ -82,7 +82,8 @@ def _selector(selector: SelectorConfig, names: Names, phases: Mapping[str, Phase
     counted = selector.targets[:1] if selector.strategy == "pin" else selector.targets
     up = {Phase.STARTING, Phase.READY}
     loaded = any(phases.get(names.resolve(target) or "") in up for target in counted)
-    row = _row(selector.id, "selector", {**selector.metadata, **about}, loaded=loaded)
+    row = _row(selector.id, "selector", about, loaded=loaded)
+    row["meta"]["llamaswap"] = {**selector.metadata, **row["meta"]["llamaswap"]}
     _name(row, selector.name, selector.description)
     return row
 

@@ -22,6 +22,11 @@ from swapcore_http.config.schema import DEFAULT_UNLOAD_TIMEOUT, ModelConfig, Set
 
 __all__ = ["Config"]
 
+COMFYUI = "comfyui_auto"
+"""The model whose pages are below `/comfyui/`: a tab asks for much at once, and its websocket stays open."""
+
+COMFYUI_LIMIT = 50
+
 
 @frozen
 class Config(Settings):
@@ -146,7 +151,7 @@ class Config(Settings):
 def _set_ports(config: Config, numbers: Mapping[str, int]) -> Names:
     """Give the models of a new configuration these ports, and index their names, which may hold them."""
     models = by_id(
-        _with_all_aliases(each.numbered(numbers[each.id]) if each.id in numbers else each)
+        _completed(each.numbered(numbers[each.id]) if each.id in numbers else each)
         for each in config.as_written.values()
     )
     names = Names(models, config.peers, config.selectors)
@@ -155,9 +160,15 @@ def _set_ports(config: Config, numbers: Mapping[str, int]) -> Names:
     return names
 
 
-def _with_all_aliases(model: ModelConfig) -> ModelConfig:
+def _completed(model: ModelConfig) -> ModelConfig:
+    """Add the aliases that it has without saying so, and what ComfyUI's pages need."""
     aliases = tuple(dict.fromkeys((*model.aliases, *model.generated_aliases)))
-    return attrs.evolve(model, aliases=aliases) if aliases != model.aliases else model
+    if aliases != model.aliases:
+        model = attrs.evolve(model, aliases=aliases)
+    if model.id != COMFYUI:
+        return model
+    limit = max(model.concurrency_limit, COMFYUI_LIMIT)
+    return attrs.evolve(model, concurrency_limit=limit, ignore_websockets=True)
 
 
 def _revision(model: ModelConfig) -> str:

@@ -60,7 +60,7 @@ def _filters(filters: FiltersConfig, path: Path) -> Iterator[Finding]:
         try:
             parse_path(name)
         except PathError as error:
-            yield Finding(where, str(error), at_key=True)
+            yield Finding(where, str(error), at_key=where[-1] == name)
 
 
 def _keys(keys: tuple[ApiKeyConfig, ...]) -> Iterator[Finding]:

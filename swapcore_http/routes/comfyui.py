@@ -8,14 +8,14 @@ from http import HTTPStatus
 
 from aiohttp import web
 
+from swapcore_http.config.config import COMFYUI
 from swapcore_http.responses import ApiError
 from swapcore_http.routes.context import CONTEXT, is_ready
 from swapcore_http.routes.passthrough import add_slash, pass_on
 
-__all__ = ["MODEL", "routes"]
+__all__ = ["routes"]
 
 PREFIX = "/comfyui"
-MODEL = "comfyui_auto"
 
 
 def routes() -> list[web.RouteDef]:
@@ -26,9 +26,11 @@ def routes() -> list[web.RouteDef]:
 async def comfy(request: web.Request) -> web.StreamResponse:
     """Have ComfyUI answer the rest of the path."""
     context = request.app[CONTEXT]
-    if MODEL not in context.config.models:
-        raise ApiError(HTTPStatus.NOT_FOUND, f"no model is called {MODEL!r}, which is the one for {PREFIX}/")
+    if COMFYUI not in context.config.models:
+        raise ApiError(
+            HTTPStatus.NOT_FOUND, f"no model is called {COMFYUI!r}, which is the one for {PREFIX}/"
+        )
     rest = request.rel_url.raw_path_qs.removeprefix(PREFIX)
-    if request.rel_url.raw_path != PREFIX + "/" and not is_ready(context, MODEL):
-        raise ApiError(HTTPStatus.CONFLICT, f"{MODEL} is not ready, and only {PREFIX}/ can start it")
-    return await pass_on(request, MODEL, rest)
+    if request.rel_url.raw_path != PREFIX + "/" and not is_ready(context, COMFYUI):
+        raise ApiError(HTTPStatus.CONFLICT, f"{COMFYUI} is not ready, and only {PREFIX}/ can start it")
+    return await pass_on(request, COMFYUI, rest)

@@ -324,3 +324,20 @@ def test_every_setting_says_how_it_is_written(cls: type[attrs.AttrsInstance]) ->
     keys = [setting.key for setting in settings.values()]
     assert len(keys) == len(set(keys))
     assert all(setting.expected for setting in settings.values())
+
+
+def test_comfyui_is_asked_for_much_at_once_and_its_websocket_does_not_count() -> None:
+    config = Config(
+        models=[
+            ModelConfig("comfyui_auto", proxy="http://x"),
+            ModelConfig("other", proxy="http://x", concurrency_limit=3),
+        ]
+    )
+    assert (config.models["comfyui_auto"].concurrency_limit, config.models["other"].concurrency_limit) == (
+        50,
+        3,
+    )
+    assert config.models["comfyui_auto"].ignore_websockets
+    assert not config.models["other"].ignore_websockets
+    busy = Config(models=[ModelConfig("comfyui_auto", proxy="http://x", concurrency_limit=60)])
+    assert busy.models["comfyui_auto"].concurrency_limit == 60

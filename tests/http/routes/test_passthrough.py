@@ -120,6 +120,48 @@ def test_the_length_of_a_path_does_not_multiply_the_work() -> None:
     assert len(looked_up) <= 3
 
 
+# Paths that start nothing --------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/style.css", 409),
+        ("/deep/app.js?x=1", 409),
+        ("/favicon.ico", 409),
+        ("/enc%6fded%2Ejson", 409),
+        ("/style.css/more", 200),
+        ("/api.js.map", 200),
+        ("/", 200),
+        ("/x?file=a.css", 200),
+    ],
+)
+async def test_assets_start_no_model(path: str, status: int) -> None:
+    async with serving(fake("a", aliases=("b",))) as served:
+        for name in ("a", "b"):
+            got, _, answer = await served.ask("GET", f"/upstream/{name}{path}")
+            assert got == status
+            if got != 200:
+                assert answer["error"]["code"] == "conflict"
+                assert "ignorePaths" in answer["error"]["message"]
+                assert served.view("a").phase is Phase.STOPPED
+
+
+async def test_assets_pass_once_the_model_is_up() -> None:
+    async with serving(fake("a"), ignored_paths=["^/static/", "ping"]) as served:
+        for path in ("/static/x", "/a/ping/b"):
+            assert (await served.ask("POST", f"/upstream/a{path}"))[0] == 409
+        assert (await served.ask("GET", "/upstream/a/x/static/app.js"))[0] == 200
+        assert (await served.ask("GET", "/upstream/a/static/x"))[2]["target"] == "/static/x"
+
+
+async def test_a_model_that_starts_serves_no_assets_yet() -> None:
+    async with serving(fake("a", flags={"no_listen": True})) as served:
+        served.driver.load(["a"])
+        await served.until_phase("a", Phase.STARTING)
+        assert (await served.ask("GET", "/upstream/a/x.css"))[0] == 409
+
+
 # Hanging up ---------------------------------------------------------------------
 
 
