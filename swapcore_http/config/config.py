@@ -20,7 +20,7 @@ from swapcore_http.config.problems import ConfigError, Problem, Severity, dotted
 from swapcore_http.config.rules import LAST_PORT, findings, numbering
 from swapcore_http.config.schema import DEFAULT_UNLOAD_TIMEOUT, ModelConfig, Settings, by_id
 
-__all__ = ["Config"]
+__all__ = ["COMFYUI", "Config"]
 
 COMFYUI = "comfyui_auto"
 """The model whose pages are below `/comfyui/`: a tab asks for much at once, and its websocket stays open."""
