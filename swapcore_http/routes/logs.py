@@ -4,6 +4,7 @@ from http import HTTPStatus
 
 from aiohttp import web
 
+from swapcore_http.config import PeerModel
 from swapcore_http.logstreams import LogStream, TooManyReadersError
 from swapcore_http.responses import ApiError
 from swapcore_http.routes.context import CONTEXT
@@ -48,9 +49,11 @@ async def stream(request: web.Request) -> web.StreamResponse:
             return await _stream(request, context.logs.upstream)
     path = request.rel_url.raw_path.removeprefix("/logs/stream/")
     try:
-        model, _ = find_upstream(path, context.config)
+        model, _ = find_upstream(path, context.names)
     except ApiError as error:
         raise ApiError(HTTPStatus.BAD_REQUEST, error.message) from None
+    if isinstance(model, PeerModel):
+        raise ApiError(HTTPStatus.BAD_REQUEST, f"{model.qualified} is a peer's model, which logs over there")
     return await _stream(request, context.logs.of(model))
 
 
