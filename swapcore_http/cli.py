@@ -45,6 +45,8 @@ def _run(options: argparse.Namespace) -> int:
         return _replay(options)
     if options.command == "explain":
         return _explain(options)
+    if options.command == "schema":
+        return _schema(options)
     return _serve(options)
 
 
@@ -107,6 +109,11 @@ def _parser() -> argparse.ArgumentParser:
         help="what is running (default: nothing)",
     )
     explain.add_argument("--json", action="store_true", help="print the answer as JSON")
+
+    schema = commands.add_parser(
+        "schema", help="print a JSON Schema of configurations, for editors", allow_abbrev=False
+    )
+    schema.add_argument("--markdown", action="store_true", help="print a page for people instead")
     return parser
 
 
@@ -177,6 +184,19 @@ def _explain(options: argparse.Namespace) -> int:
         print(f"  {reason}")
     allowed = f", by the set {answer.set}" if answer.set else ""
     print(f"Then these may live together{allowed}: {', '.join(answer.target_set)}.")
+    return OK
+
+
+def _schema(options: argparse.Namespace) -> int:
+    if options.markdown:
+        from swapcore_http.config.reference import reference_page
+
+        print(reference_page(), end="")
+        return OK
+
+    from swapcore_http.config.json_schema import json_schema
+
+    print(json.dumps(json_schema(), indent=2, ensure_ascii=False, allow_nan=False))
     return OK
 
 

@@ -59,6 +59,9 @@ Whoever makes something honour a setting removes it here.
 ROUTER_SETTINGS = "routing.router.settings."
 """What stands before `groups` and `matrix` where they are not at the top level."""
 
+FOR_PEOPLE = "x-"
+"""What keys at the top level begin with that hold anchors and notes, as in other tools' files."""
+
 EXTRA: dict[type, frozenset[str]] = {
     Settings: frozenset({ROUTER_SETTINGS + "groups", ROUTER_SETTINGS + "matrix"})
 }
@@ -121,7 +124,7 @@ def pick(
                 elif value is not None:
                     keys = _inside(leaves, prefix + key)
                     report(Finding(where, f"{describe(value)} is not a mapping; expected one with {keys}"))
-            else:
+            elif cls is not Settings or section or not key.startswith(FOR_PEOPLE):
                 unknown += 1
                 candidates = here if unknown <= MOST_SUGGESTIONS else ()
                 what = "unknown key, ignored" + _hint(key, cls, candidates)

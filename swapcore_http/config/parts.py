@@ -28,12 +28,12 @@ class FiltersConfig:
         default="",
         metadata=written("stripParams", "parameters with commas between them", legacy="strip_params"),
     )
-    """Parameters that are taken out, with commas between them; see `stripped`."""
+    """Parameters that are taken out, with commas between them. See `stripped`."""
 
     set_params: Mapping[str, Any] = field(
         factory=dict, converter=free_table, metadata=written("setParams", "values by parameters")
     )
-    """Values that are put in for whichever name the model is asked by; see `assigned`."""
+    """Values that are put in for whichever name the model is asked by. See `assigned`."""
 
     set_params_by_id: Mapping[str, Mapping[str, Any]] = field(
         factory=dict,

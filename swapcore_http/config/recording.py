@@ -37,10 +37,10 @@ class PerformanceConfig:
     """How the machine is watched."""
 
     disabled: bool = field(default=False, metadata=written("disabled", "true or false"))
-    """Whether it is not."""
+    """Whether it is not watched at all."""
 
     every: str = field(default="5s", metadata=written("every", "a duration such as 15s or 1m30s, 5s or more"))
-    """How often, as written; see `interval`."""
+    """How often. `interval` has it in seconds."""
 
     @property
     def interval(self) -> float:

@@ -78,12 +78,12 @@ class ModelConfig:
     ttl: int = field(
         default=-1, metadata=written("ttl", "seconds, 0 for never, or -1 for globalTTL", minimum=-1)
     )
-    """How long it stays up idle, as written; `Config.ttl` knows what that comes to."""
+    """How long it stays up idle. `Config.ttl` knows what that comes to."""
 
     unload_timeout: int = field(
         default=0, metadata=written("unloadTimeout", "seconds, 0 for the top level's", minimum=0)
     )
-    """How long it may take to stop, as written; see `Config.stop_timeout`."""
+    """How long it may take to stop. `Config.stop_timeout` knows what that comes to."""
 
     health_check_timeout: int | None = field(
         default=None, metadata=written("healthCheckTimeout", "seconds, 1 or more", minimum=1)

@@ -153,6 +153,12 @@ def test_top_level() -> None:
     assert loaded.config.preload == ("a",)
 
 
+def test_keys_for_anchors_are_nobody_elses() -> None:
+    loaded = loads(f"x-common: &common {{{CMD}}}\nmodels: {{a: *common}}")
+    assert loaded.warnings == ()
+    assert loaded.config.models["a"] == PLAIN
+
+
 MULTILINE = """
 models:
   a/b:
