@@ -3,17 +3,25 @@
 import argparse
 import json
 import sys
+from collections.abc import Callable, Iterator
 
-from tests.bench import engine, solver, startup, swap_lag, warm
+from tests.bench import engine, latency, memory, requests, solver, startup, streaming, swapping, transfer
 from tests.bench.measure import Figure
+from tests.bench.targets import Options
 
-BENCHES = {
+BENCHES: dict[str, Callable[[Options], Iterator[Figure]]] = {
     "engine": engine.run,
     "solver": solver.run,
     "startup": startup.run,
-    "swap-lag": swap_lag.run,
-    "warm": warm.run,
+    "requests": requests.run,
+    "latency": latency.run,
+    "streaming": streaming.run,
+    "transfer": transfer.run,
+    "swapping": swapping.run,
+    "memory": memory.run,
 }
+SHORT = ("engine", "requests", "latency", "streaming")
+"""Those of the short suite."""
 
 
 def main() -> int:
@@ -21,14 +29,21 @@ def main() -> int:
     parser.add_argument("name", nargs="*", help=f"which: {', '.join(BENCHES)}")
     parser.add_argument("--all", action="store_true", help="all of them")
     parser.add_argument("--json", action="store_true", help="print data instead of a table")
+    parser.add_argument("--short", action="store_true", help=f"within a minute: {', '.join(SHORT)}")
+    parser.add_argument(
+        "--against",
+        default="",
+        metavar="COMMAND",
+        help="one server more, with {port} and {config} to fill in",
+    )
     options = parser.parse_args()
-    names = list(BENCHES) if options.all else options.name
+    names = options.name or (list(SHORT) if options.short else list(BENCHES) if options.all else [])
     unknown = set(names) - BENCHES.keys()
     if unknown or not names:
-        parser.error(f"name any of {', '.join(BENCHES)}, or give --all")
+        parser.error(f"name any of {', '.join(BENCHES)}, or give --all or --short")
     figures: list[Figure] = []
     for name in names:
-        for figure in BENCHES[name]():
+        for figure in BENCHES[name](Options(options.against, options.short)):
             figures.append(figure)
             if not options.json:
                 print(figure, flush=True)

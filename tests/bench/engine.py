@@ -22,13 +22,14 @@ from swapcore import (
 )
 from swapcore.planning import Group, Groups
 from tests.bench.measure import Figure, figure
+from tests.bench.targets import Options
 
 REQUESTS = 20_000
 ROUNDS = 9
 UP = 10
 
 
-def run() -> Iterator[Figure]:
+def run(options: Options) -> Iterator[Figure]:
     yield figure(
         f"engine: a request to a ready model, {UP} running", [warm() for _ in range(ROUNDS)], "µs", limit=50
     )
@@ -39,6 +40,8 @@ def run() -> Iterator[Figure]:
     yield figure(
         "engine: an event, 5000 waiting for 50 models", [crowd() for _ in range(ROUNDS)], "µs", limit=100
     )
+    if options.short:
+        return
     few, many = [], []
     for _ in range(ROUNDS):
         few.append(queued(10))

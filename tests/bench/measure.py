@@ -35,20 +35,32 @@ class Figure:
     limit: float | None = None
     """What it should not exceed: the ratio if there is a baseline, else the value."""
 
+    least: float | None = None
+    """What it should reach, likewise."""
+
     @property
     def ratio(self) -> float | None:
         return self.value / self.baseline if self.baseline else None
 
+    @property
+    def met(self) -> bool:
+        """Whether it is as it should be."""
+        judged = self.value if self.ratio is None else self.ratio
+        return (self.limit is None or judged <= self.limit) and (self.least is None or judged >= self.least)
+
     def as_dict(self) -> dict[str, Any]:
-        return asdict(self) | {"ratio": self.ratio}
+        return asdict(self) | {"ratio": self.ratio, "met": self.met}
 
     def __str__(self) -> str:
         low, high = self.spread
-        text = f"{self.name:<44} {self.value:9.3f} {self.unit:<4} [{low:.3f} … {high:.3f}] n={self.rounds}"
+        text = f"{self.name:<50} {self.value:10.3f} {self.unit:<6} [{low:.3f} … {high:.3f}] n={self.rounds}"
+        times = ""
         if self.ratio is not None:
+            times = " ×"
             text += f"  {self.ratio:.2f} × {self.baseline:.3f}"
-        if self.limit is not None:
-            text += f"  (to reach: ≤ {self.limit:g}{' ×' if self.ratio is not None else ''})"
+        for asked, sign in ((self.limit, "≤"), (self.least, "≥")):
+            if asked is not None:
+                text += f"  (to reach: {sign} {asked:g}{times}{'' if self.met else ', missed'})"
         return text
 
 
@@ -59,11 +71,19 @@ def figure(
     *,
     baseline: Sequence[float] = (),
     limit: float | None = None,
+    least: float | None = None,
 ) -> Figure:
     """Sum several rounds up."""
-    low, middle, high = statistics.quantiles(values, n=4)
+    middle = statistics.median(values)
+    low, _, high = statistics.quantiles(values, n=4) if len(values) > 1 else (middle, middle, middle)
     base = statistics.median(baseline) if baseline else None
-    return Figure(name, middle, unit, (low, high), len(values), base, limit)
+    return Figure(name, middle, unit, (low, high), len(values), base, limit, least)
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """Return the value that this share of them does not exceed."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
 def free_port() -> int:
@@ -72,15 +92,15 @@ def free_port() -> int:
         return int(one.getsockname()[1])
 
 
-def wait_for_health(port: int, child: subprocess.Popen[bytes], patience: float = 20.0) -> None:
-    """Return as soon as GET /health answers 200."""
-    until = time.monotonic() + patience
+def wait_for_answer(port: int, child: subprocess.Popen[bytes], path: str = "/health") -> None:
+    """Return as soon as GET of that path answers 200."""
+    until = time.monotonic() + 20
     while time.monotonic() < until:
         if child.poll() is not None:
             raise RuntimeError(f"{child.args!r} exited with status {child.returncode}")
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
         try:
-            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=patience)
-            connection.request("GET", "/health")
+            connection.request("GET", path)
             if connection.getresponse().status == http.client.OK:
                 return
         except OSError:
@@ -100,11 +120,16 @@ def process(*command: str) -> Iterator[subprocess.Popen[bytes]]:
             child.terminate()
 
 
+def serve_command(config: Path, port: int) -> tuple[str, ...]:
+    """Write the command that serves that configuration."""
+    serve = (sys.executable, "-m", "swapcore_http.cli", "serve")
+    return (*serve, "--config", str(config), "--listen", f"127.0.0.1:{port}")
+
+
 @contextmanager
-def swapcore(config: Path) -> Iterator[int]:
-    """Run `swapcore-http serve` with that configuration; gives its port."""
+def swapcore(config: Path) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
+    """Run `swapcore-http serve` with that configuration; gives its port and process."""
     port = free_port()
-    command = ("-m", "swapcore_http.cli", "serve", "--config", str(config), "--listen", f"127.0.0.1:{port}")
-    with process(sys.executable, *command) as child:
-        wait_for_health(port, child)
-        yield port
+    with process(*serve_command(config, port)) as child:
+        wait_for_answer(port, child)
+        yield port, child

@@ -6,13 +6,14 @@ from random import Random
 
 from swapcore.planning import Matrix
 from tests.bench.measure import Figure, figure
+from tests.bench.targets import Options
 
 ROUNDS = 15
 GROWTH = ((10, 2), (100, 2), (1000, 2), (1000, 10), (1000, 40))
 """How many models there are, and how many of them are resident."""
 
 
-def run() -> Iterator[Figure]:
+def run(_: Options) -> Iterator[Figure]:
     matrix, residents = groups(10, 10, 10)
     yield figure("solver: 10 groups of 10, 10 resident", plans(matrix, "g0-9", residents), "ms", limit=5)
     matrix, residents = adversary(clauses=10, alternatives=10)

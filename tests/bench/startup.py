@@ -8,7 +8,8 @@ from pathlib import Path
 
 import psutil
 
-from tests.bench.measure import HERE, Figure, figure, free_port, process, wait_for_health
+from tests.bench.measure import HERE, Figure, figure, free_port, process, wait_for_answer
+from tests.bench.targets import Options
 
 ROUNDS = 15
 CONFIG = """\
@@ -20,14 +21,14 @@ models:
 """
 
 
-def run() -> Iterator[Figure]:
+def run(options: Options) -> Iterator[Figure]:
     ours: list[tuple[float, float]] = []
     bare: list[tuple[float, float]] = []
     with tempfile.TemporaryDirectory() as folder:
         config = Path(folder) / "config.yaml"
         config.write_text(CONFIG)
         serve = ("-m", "swapcore_http.cli", "serve", "--config", str(config), "--listen")
-        for _ in range(ROUNDS):
+        for _ in range(5 if options.short else ROUNDS):
             port = free_port()
             ours.append(start(port, sys.executable, *serve, f"127.0.0.1:{port}"))
             port = free_port()
@@ -37,10 +38,10 @@ def run() -> Iterator[Figure]:
         [one[0] for one in ours],
         "ms",
         baseline=[one[0] for one in bare],
-        limit=1.5,
+        limit=1.3,
     )
     yield figure(
-        "startup: idle memory", [one[1] for one in ours], "MB", baseline=[one[1] for one in bare], limit=1.35
+        "startup: idle memory", [one[1] for one in ours], "MB", baseline=[one[1] for one in bare], limit=1.25
     )
 
 
@@ -48,6 +49,6 @@ def start(port: int, *command: str) -> tuple[float, float]:
     """Return milliseconds until it answers, and its resident memory then in MB."""
     begun = time.monotonic()
     with process(*command) as child:
-        wait_for_health(port, child)
+        wait_for_answer(port, child)
         took = (time.monotonic() - begun) * 1000
         return took, psutil.Process(child.pid).memory_info().rss / 1e6

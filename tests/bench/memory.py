@@ -1,0 +1,107 @@
+"""How much memory does what waits or streams take, and does anything stay behind?"""
+
+import json
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import psutil
+
+from tests.bench.measure import HERE, Figure, figure, free_port, process, swapcore, wait_for_answer
+from tests.bench.targets import BODY, CHAT, OURS, PLAIN, Options, Target, load, targets
+
+WAITING = 2000
+STREAMS = 500
+REQUESTS = 200_000
+ROUNDS = 3
+
+
+def run(options: Options) -> Iterator[Figure]:
+    ours, parked = [], []
+    for _ in range(ROUNDS):
+        ours.append(waiting())
+        parked.append(parked_handlers())
+    yield figure("memory of a waiting request", ours, "KB", baseline=parked, limit=1.5)
+    streams: dict[str, list[float]] = {PLAIN: [], OURS: []}
+    with targets(options, (PLAIN, OURS)) as servers:
+        for server in servers:
+            for _ in range(ROUNDS):
+                streams.setdefault(server.name, []).append(streaming(server))
+        yield figure("memory of an open stream", streams[OURS], "KB", baseline=streams[PLAIN])
+    with targets(options, (OURS,)) as servers:
+        yield figure(f"growth after {REQUESTS} requests", [growth(servers[-1])], "MB", limit=1)
+
+
+def waiting() -> float:
+    """Return the KB that each of many requests takes that wait for a model which never comes up."""
+    with tempfile.TemporaryDirectory() as folder:
+        config = Path(folder) / "config.yaml"
+        config.write_text("models:\n  a:\n    cmd: sleep 1000000\n    proxy: http://127.0.0.1:${PORT}\n")
+        with swapcore(config) as (port, child):
+            return per_request(port, child.pid)
+
+
+def parked_handlers() -> float:
+    """Return the same of a bare server whose handlers wait for nothing in particular."""
+    port = free_port()
+    with process(sys.executable, str(HERE / "bare.py"), str(port)) as child:
+        wait_for_answer(port, child)
+        return per_request(port, child.pid)
+
+
+def per_request(port: int, pid: int) -> float:
+    server = psutil.Process(pid)
+    with asking(port, 50):
+        before = settled(server)
+        with asking(port, WAITING):
+            return (settled(server) - before) / WAITING / 1024
+
+
+@contextmanager
+def asking(port: int, count: int) -> Iterator[None]:
+    """Send that many requests, each on a connection of its own, and wait for no answer."""
+    body = json.dumps(BODY).encode()
+    fields = f"Host: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
+    head = f"POST {CHAT} HTTP/1.1\r\n{fields}\r\n\r\n"
+    with ExitStack() as stack:
+        for _ in range(count):
+            client = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+            client.sendall(head.encode() + body)
+        yield
+
+
+def streaming(server: Target) -> float:
+    """Return the KB that each of many open streams takes."""
+    before = settled(server.process)
+    head = b"GET /upstream/a/stream?count=1000&every=0.5 HTTP/1.1\r\nHost: x\r\n\r\n"
+    with ExitStack() as stack:
+        for _ in range(STREAMS):
+            client = stack.enter_context(socket.create_connection(("127.0.0.1", server.port)))
+            client.sendall(head)
+        return (settled(server.process) - before) / STREAMS / 1024
+
+
+def growth(server: Target) -> float:
+    """Return the MB that stay behind after many requests, of which the first ones only warm up."""
+    order = {"do": "closed", "connections": 16, "path": CHAT, "body": BODY}
+    sent = 0
+    while sent < REQUESTS // 10:
+        sent += load(server, order | {"seconds": 2})["count"]
+    before = settled(server.process)
+    sent = 0
+    while sent < REQUESTS:
+        sent += load(server, order | {"seconds": 5})["count"]
+    return (settled(server.process) - before) / 1e6
+
+
+def settled(server: psutil.Process) -> float:
+    """Return the resident bytes once they no longer change."""
+    last, now = -1, int(server.memory_info().rss)
+    while now != last:
+        time.sleep(0.5)
+        last, now = now, int(server.memory_info().rss)
+    return now
