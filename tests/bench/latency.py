@@ -12,7 +12,7 @@ STREAM = "/upstream/a/stream?count=1&every=0"
 
 
 def run(options: Options) -> Iterator[Figure]:
-    rounds, seconds = (5, 1.0) if options.short else (9, 2.0)
+    rounds, seconds = (3, 1.0) if options.short else (9, 2.0)
     with targets(options) as servers:
         took: dict[str, list[list[float]]] = defaultdict(list)
         first: dict[str, list[float]] = defaultdict(list)

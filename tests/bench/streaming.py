@@ -11,7 +11,7 @@ STREAMS = {1: 0.002, 16: 0.01, 64: 0.03, 256: 0.1}
 
 
 def run(options: Options) -> Iterator[Figure]:
-    rounds, seconds = (5, 0.8) if options.short else (7, 2.0)
+    rounds, seconds = (3, 0.8) if options.short else (7, 2.0)
     counts = (64,) if options.short else tuple(STREAMS)
     with targets(options) as servers:
         for connections in counts:

@@ -42,15 +42,6 @@ class Target:
     port: int
     process: psutil.Process
 
-    def cpu(self) -> float:
-        """Seconds of CPU time that it has used."""
-        times = self.process.cpu_times()
-        return times.user + times.system
-
-    def memory(self) -> float:
-        """Bytes of memory that only it has."""
-        return float(self.process.memory_info().rss)
-
 
 @contextmanager
 def targets(options: Options, names: Sequence[str] = (ALONE, PLAIN, OURS)) -> Iterator[list[Target]]:
@@ -86,11 +77,11 @@ def targets(options: Options, names: Sequence[str] = (ALONE, PLAIN, OURS)) -> It
 
 
 def load(target: Target, order: dict[str, Any]) -> dict[str, Any]:
-    """Have a process of its own do as `load.py` says; `cpu` in the result is the server's, in seconds."""
-    before = target.cpu()
-    command = [sys.executable, "-I", "-S", str(HERE / "load.py"), json.dumps(order | {"port": target.port})]
+    """Have a process of its own do as `load.py` describes, and return what that says."""
+    order = order | {"port": target.port, "pid": target.process.pid}
+    command = [sys.executable, str(HERE / "load.py"), json.dumps(order)]
     done = subprocess.run(command, capture_output=True, check=False, timeout=300)
     if done.returncode:
         raise RuntimeError(f"{target.name}: {done.stderr.decode()[-2000:]}")
     result: dict[str, Any] = json.loads(done.stdout)
-    return result | {"cpu": target.cpu() - before}
+    return result
