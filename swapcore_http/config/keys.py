@@ -15,7 +15,7 @@ from swapcore_http.config.public_names import PeerConfig
 from swapcore_http.config.schema import ModelConfig, Settings
 from swapcore_http.config.setting import settings_of
 
-__all__ = ["ROUTER_SETTINGS", "UNSUPPORTED", "Report", "pick", "unsupported"]
+__all__ = ["LATER", "ROUTER_SETTINGS", "UNSUPPORTED", "Report", "pick", "unsupported"]
 
 Report = Callable[[Finding], None]
 """Takes what is wrong with a key or its value."""
@@ -31,7 +31,6 @@ UNSUPPORTED: dict[type, dict[str, str]] = {
         "cors_origins": "",
         "keep_alive_after": "",
         "log_requests": "",
-        "macros": "what is started",
         "metrics_max_in_memory": "",
         "peers": "which models there are",
         "performance": "",
@@ -43,7 +42,6 @@ UNSUPPORTED: dict[type, dict[str, str]] = {
     ModelConfig: {
         "forward_auth": "",
         "ignore_websockets": "",
-        "macros": "what is started",
         "on_client_abort": "",
         "send_loading_state": "",
         "stall_timeout": "",

@@ -1,29 +1,25 @@
-"""How does a file become a configuration, or a list of all that is wrong with it?"""
+"""How do files become a configuration, or a list of all that is wrong with them?"""
 
 import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path as FilePath
 
 import attrs
-from attrs import define, evolve, field, frozen
+from attrs import frozen
 
 from swapcore_http.config import source
+from swapcore_http.config.collecting import Collector, Source
 from swapcore_http.config.config import Config
+from swapcore_http.config.environment import fill
+from swapcore_http.config.expanding import expand
+from swapcore_http.config.merging import merge
 from swapcore_http.config.plain import Plain, plain
-from swapcore_http.config.problems import (
-    ConfigError,
-    Finding,
-    Problem,
-    Severity,
-    describe,
-    dotted,
-    masked,
-)
-from swapcore_http.config.source import Span
+from swapcore_http.config.problems import ConfigError, Problem, Severity, concealing, describe, dotted
 from swapcore_http.config.structure import settings_from
 
-__all__ = ["Loaded", "load", "loads"]
+__all__ = ["Loaded", "files_in", "load", "loads"]
 
-SECRETS = frozenset({"apiKey", "apiKeys", "env"})
-"""Keys whose values are masked wherever a line is shown."""
+SUFFIXES = (".yaml", ".yml")
 
 
 @frozen
@@ -34,103 +30,141 @@ class Loaded:
     warnings: tuple[Problem, ...]
 
 
-def load(path: str | os.PathLike[str]) -> Loaded:
-    """Load a YAML file.
+def load(
+    path: str | os.PathLike[str] | None = None,
+    *,
+    directory: str | os.PathLike[str] | None = None,
+    env: Mapping[str, str] | None = None,
+) -> Loaded:
+    """Load a YAML file, all those in a directory, or both as one.
+
+    Args:
+        path: The file, which is read first.
+        directory: The directory, whose `*.yaml` and `*.yml` follow in the order of their names.
+        env: What `${env.NAME}` stands for; by default the process's environment.
 
     Raises:
-        ConfigError: it cannot be read, or what it says cannot be used.
+        ConfigError: something cannot be read, or what it says cannot be used.
+        TypeError: neither is given.
     """
-    file = os.fspath(path)
-    try:
-        data = source.read(path)
-    except source.SourceError as error:
-        raise ConfigError([Problem(Severity.ERROR, "", error.message, file)]) from None
-    return loads(data, file)
+    if path is None and directory is None:
+        raise TypeError("expected a path, a directory or both")
+    files = [] if path is None else [os.fspath(path)]
+    if directory is not None:
+        files += _more_files(files, directory)
+    texts: list[tuple[str, bytes]] = []
+    problems: list[Problem] = []
+    left = source.LARGEST_FILE
+    for file in files:
+        try:
+            data = source.read(file)
+        except source.SourceError as error:
+            problems.append(Problem(Severity.ERROR, "", error.message, file))
+            continue
+        if texts and len(data) > left:
+            what = f"with the files before it, it is larger than {source.LARGEST_FILE} bytes"
+            problems.append(Problem(Severity.ERROR, "", what, file))
+            break
+        left -= len(data)
+        texts.append((file, data))
+    if problems:
+        raise ConfigError(problems)
+    return _loaded(texts, os.environ if env is None else env)
 
 
-def loads(text: str | bytes, file: str = "<string>") -> Loaded:
+def loads(text: str | bytes, file: str = "<string>", *, env: Mapping[str, str] | None = None) -> Loaded:
     """Load YAML that is in memory; `file` is what it is called in messages.
 
     Raises:
         ConfigError: what it says cannot be used.
     """
-    collector = Collector(text, file)
+    return _loaded([(file, text)], os.environ if env is None else env)
+
+
+def files_in(directory: str | os.PathLike[str]) -> list[str]:
+    """List the YAML files in a directory, but not below it, in the order in which they are read.
+
+    Raises:
+        OSError: it is no directory, or cannot be read.
+    """
+    entries = sorted(FilePath(directory).iterdir(), key=lambda entry: os.fsencode(entry.name))
+    return [os.fspath(entry) for entry in entries if entry.name.endswith(SUFFIXES) and not entry.is_dir()]
+
+
+def _more_files(files: Sequence[str], directory: str | os.PathLike[str]) -> list[str]:
+    name = os.fspath(directory)
     try:
-        tree = source.parse(source.decode(text))
+        more = files_in(directory)
+    except (OSError, ValueError) as error:
+        reason = (getattr(error, "strerror", None) or str(error)).lower()
+        raise ConfigError([Problem(Severity.ERROR, "", f"cannot be read: {reason}", name)]) from None
+    if not files and not more:
+        what = "there is no *.yaml or *.yml in it; expected at least one"
+        raise ConfigError([Problem(Severity.ERROR, "", what, name)])
+    own = {os.path.abspath(file) for file in files}  # noqa: PTH100 - a link in the directory is another file.
+    for file in more:
+        if os.path.abspath(file) in own:  # noqa: PTH100 - likewise.
+            what = f"is in the directory {name} as well; expected it outside, or the directory alone"
+            raise ConfigError([Problem(Severity.ERROR, "", what, files[0])])
+    return more
+
+
+def _loaded(texts: Sequence[tuple[str, str | bytes]], env: Mapping[str, str]) -> Loaded:
+    collector = Collector([Source(file, text) for file, text in texts])
+    values: dict[str, str] = {}
+    parts = [_part(number, text, env, collector, values) for number, (_, text) in enumerate(texts)]
+    whole = Plain()
+    for part in parts:
+        if part is None:
+            # Without it all the others would seem to be wrong as well.
+            raise ConfigError(collector.sorted())
+        if part.data is not None:
+            whole = part if whole.data is None else merge(whole, part, collector.conflict)
+    with concealing(values):
+        return _configuration(whole, collector)
+
+
+def _part(
+    number: int, text: str | bytes, env: Mapping[str, str], collector: Collector, values: dict[str, str]
+) -> Plain | None:
+    """Read one source as far as plain data; None if that cannot be, and it is said why."""
+    try:
+        written = source.decode(text)
+        filled = fill(written, env, lambda: source.reads(written))
+        values |= filled.values
+        for each in filled.faults:
+            span = source.span_of(written, each.start, each.end)
+            collector.add(Severity.ERROR, "", each.message, span, number)
+        if filled.faults:
+            return None
+        tree = source.parse(filled.text, filled.original)
     except source.SourceError as error:
-        collector.add(Severity.ERROR, "", error.message, error.span)
-        raise ConfigError(collector.problems) from None
+        with concealing(values):
+            collector.add(Severity.ERROR, "", error.message, error.span, number)
+        return None
     if tree.second is not None:
         what = "another document begins here; only the first one is used"
-        collector.add(Severity.WARNING, "", what, tree.second)
-    if tree.root is not None:
-        collector.plain = plain(tree.root)
-    for path, span, fault in collector.plain.faults:
-        collector.add(Severity.ERROR, dotted(path), fault, span)
-    data = {} if collector.plain.data is None else collector.plain.data
-    if not isinstance(data, dict):
-        what = f"{describe(data)} is not a mapping; expected settings, such as models"
-        collector.report(Finding((), what))
-        raise ConfigError(collector.sorted())
-    settings = settings_from(data, collector.report)
-    if any(problem.severity is Severity.ERROR for problem in collector.problems):
+        collector.add(Severity.WARNING, "", what, tree.second, number)
+    part = Plain(source=number) if tree.root is None else plain(tree.root, number)
+    with concealing(values):
+        for path, span, fault in part.faults:
+            collector.add(Severity.ERROR, dotted(path), fault, span, number)
+        if part.data is not None and not isinstance(part.data, dict):
+            what = f"{describe(part.data)} is not a mapping; expected settings, such as models"
+            collector.add(Severity.ERROR, "", what, part.places[()].value, number)
+            return None
+    return part
+
+
+def _configuration(whole: Plain, collector: Collector) -> Loaded:
+    data = whole.data if isinstance(whole.data, dict) else {}
+    collector.places = whole.places
+    expansion = expand(data, collector.report)
+    collector.uses, collector.renamed = expansion.uses, expansion.renamed
+    settings = settings_from(data, collector.report, expansion.refused)
+    if collector.failed:
         raise ConfigError(collector.sorted())
     config = Config(**attrs.asdict(settings, recurse=False))
     if not config.models:
-        collector.add(Severity.WARNING, "", "there are no models in it", None)
+        collector.add(Severity.WARNING, "", "there are no models in it")
     return Loaded(config, collector.sorted())
-
-
-@define
-class Collector:
-    """Turns findings into problems with their places and lines."""
-
-    source: str | bytes
-    file: str
-    plain: Plain = field(factory=Plain)
-    problems: list[Problem] = field(factory=list)
-    _shown: dict[int, str] | None = None
-
-    def report(self, finding: Finding) -> None:
-        """Take a finding about the data; it stands where the nearest thing stands that was written."""
-        path, at_key = finding.path, finding.at_key
-        while path and path not in self.plain.places:
-            path, at_key = path[:-1], True
-        place = self.plain.places.get(path)
-        span = None if place is None else place.key if at_key and place.key else place.value
-        if span is not None and finding.within is not None:
-            span = self._inside(span, *finding.within)
-        self.add(finding.severity, dotted(finding.path), finding.message, span)
-
-    def add(self, severity: Severity, path: str, message: str, span: Span | None) -> None:
-        """Take a problem that stands there, or nowhere in particular."""
-        if span is None:
-            self.problems.append(Problem(severity, path, message, self.file))
-            return
-        if self._shown is None:
-            self._shown = _shown_lines(self.source, self.plain)
-        shown = self._shown.get(span.line, "")
-        self.problems.append(Problem(severity, path, message, self.file, span.line, span.column, shown))
-
-    def _inside(self, span: Span, text: str, position: int) -> Span:
-        """Find a character of the text that stands there; if it is not there word by word, its start."""
-        written = source.lines(self.source)[span.line - 1][span.column - 1 : span.end_column - 1]
-        start = written.find(text) if span.line == span.end_line else -1
-        return span if start < 0 else evolve(span, column=span.column + start + position)
-
-    def sorted(self) -> tuple[Problem, ...]:
-        """List the problems in the order in which they stand in the file."""
-        return tuple(sorted(self.problems, key=lambda each: (each.line, each.column)))
-
-
-def _shown_lines(text: str | bytes, data: Plain) -> dict[int, str]:
-    """Number the lines as they may be shown: what may be a secret is masked, and the columns are kept."""
-    shown = dict(enumerate(source.lines(text), 1))
-    secrets = {place.value for path, place in data.places.items() if not SECRETS.isdisjoint(path[-1:])}
-    for span in secrets:
-        for number in range(span.line, min(span.end_line, len(shown)) + 1):
-            line = shown[number]
-            start = span.column - 1 if number == span.line else len(line) - len(line.lstrip())
-            end = span.end_column - 1 if number == span.end_line else len(line)
-            shown[number] = line[:start] + "*" * (min(end, len(line)) - start) + line[end:]
-    return {number: masked(line) for number, line in shown.items()}

@@ -1,20 +1,32 @@
 """What does `${NAME}` in a configuration stand for?
 
-Three names are known: `${MODEL_ID}` anywhere in a model, `${PORT}` in a model
-whose `cmd` has it, and `${PID}` in `cmdStop`. What looks like a macro and is
-none of these is refused, for it would reach a command line as it is.
+Three names are always known: `${MODEL_ID}` anywhere in a model, `${PORT}` in a
+model whose `cmd` has it, and `${PID}` in `cmdStop` and `afterStop`. A file may declare others,
+which `expanding` replaces. What looks like a macro and is none is refused, for
+it would reach a command line as it is.
 """
 
 import math
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 import attrs
 
 from swapcore_http.config.kinds import Shape, kinds_of
+from swapcore_http.config.problems import nearest
 
-__all__ = ["MODEL_ID", "PID", "PORT", "MacroValue", "as_text", "leftovers", "substituted"]
+__all__ = [
+    "MODEL_ID",
+    "PID",
+    "PORT",
+    "REFERENCE",
+    "MacroValue",
+    "as_text",
+    "leftovers",
+    "substituted",
+    "unknown",
+]
 
 MODEL_ID = "${MODEL_ID}"
 PORT = "${PORT}"
@@ -94,22 +106,30 @@ def as_text(value: MacroValue) -> str:
     return scientific
 
 
-def leftovers(text: str, known: Collection[str], *, in_model: bool = True) -> Iterator[str]:
-    """Say what is wrong with each macro in the text that is not known there."""
+def leftovers(text: str, known: Collection[str], *, in_model: bool = True) -> Iterator[tuple[str, str]]:
+    """Find each macro in the text that is not known there, and say what is wrong with it."""
+    if "${" not in text:
+        return
     for name in dict.fromkeys(REFERENCE.findall(text)):
-        if name in known:
-            continue
-        match name:
-            case "${PID}" | "${PORT}" | "${MODEL_ID}" if not in_model:
-                yield f"{name} is known inside a model only"
-            case "${PID}":
-                yield f"{PID} is known in cmdStop only"
-            case "${PORT}":
-                yield (
-                    f"contains {PORT}, but cmd does not; expected {PORT} in cmd too, or a fixed value here"
-                )
-            case _:
-                yield (
-                    f"unknown macro {name}; expected {PORT}, {MODEL_ID} or, in cmdStop, {PID}: "
-                    "macros of one's own and environment macros come in a later release"
-                )
+        if name not in known:
+            yield name, unknown(name, (), in_model=in_model)
+
+
+def unknown(reference: str, declared: Iterable[str], *, in_model: bool) -> str:
+    """Say what is wrong with a macro where nothing is known that it stands for."""
+    match reference:
+        case "${PID}" | "${PORT}" | "${MODEL_ID}" if not in_model:
+            return f"{reference} is known inside a model only"
+        case "${PID}":
+            return f"{PID} is known in cmdStop only"
+        case "${PORT}":
+            return f"contains {PORT}, but cmd does not; expected {PORT} in cmd too, or a fixed value here"
+        case _ if reference.startswith("${env."):
+            return (
+                f"{reference} came here by expansion, and is not expanded again; expected it where it is used"
+            )
+        case _:
+            meant = nearest(reference[2:-1], declared)
+            hint = f" (did you mean ${{{meant}}}?)" if meant else ""
+            rest = f", {PORT}, {MODEL_ID} or, in cmdStop, {PID}" if in_model else ""
+            return f"unknown macro {reference}{hint}; expected a name under macros{rest}"

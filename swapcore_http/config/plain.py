@@ -18,6 +18,9 @@ class Place:
     key: Span | None = None
     """Its key's place; None for items of lists."""
 
+    source: int = 0
+    """Which of several sources it stands in."""
+
 
 @define(eq=False)
 class Plain:
@@ -28,6 +31,9 @@ class Plain:
     """
 
     data: object = None
+    source: int = 0
+    """Which of several sources all of it is from, unless it was merged."""
+
     places: dict[Path, Place] = field(factory=dict)
     faults: dict[tuple[Path, Span, str], None] = field(factory=dict)
     """What the tree says that data cannot: keys twice, keys that are no text, merges of no mapping.
@@ -36,15 +42,15 @@ class Plain:
     """
 
 
-def plain(root: Node) -> Plain:
+def plain(root: Node, source: int = 0) -> Plain:
     """Turn a tree, whose depth and size are bounded, into plain data."""
-    result = Plain()
+    result = Plain(source=source)
     result.data = _convert(result, root, (), None)
     return result
 
 
 def _convert(result: Plain, node: Node, path: Path, key: Span | None) -> object:
-    result.places[path] = Place(node.span, key)
+    result.places[path] = Place(node.span, key, result.source)
     match node:
         case Scalar():
             return node.value

@@ -3,13 +3,29 @@
 import difflib
 import enum
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from types import MappingProxyType
 
 from attrs import field, frozen
 
 from swapcore.errors import SwapcoreError
 
-__all__ = ["ConfigError", "Finding", "Path", "Problem", "Severity", "describe", "dotted", "masked", "nearest"]
+__all__ = [
+    "ConfigError",
+    "Finding",
+    "Note",
+    "Path",
+    "Problem",
+    "Severity",
+    "concealing",
+    "describe",
+    "dotted",
+    "masked",
+    "nearest",
+    "revealed",
+]
 
 Path = tuple[str | int, ...]
 """Where something stands in a configuration: keys, and indexes into lists."""
@@ -19,6 +35,9 @@ SHOWN_PROBLEMS = 100
 
 SHOWN_COLUMNS = 100
 """How much of a long source line is shown, around its caret."""
+
+SHORTEST_SECRET = 3
+"""Values from the environment that have no more characters are shown as they are."""
 
 LONGEST_KEY = 64
 """Names longer than this are abbreviated in messages and get no suggestion."""
@@ -57,6 +76,24 @@ class Finding:
     within: tuple[str, int] | None = None
     """The text that stands at `path`, and how many of its characters stand before the one to blame."""
 
+    related: tuple[tuple[Path, str], ...] = ()
+    """Other places that one should see, and why."""
+
+
+@frozen
+class Note:
+    """Another place that one should see to understand a problem, and why."""
+
+    message: str
+    file: str
+    line: int
+    column: int
+    source: str = field(default="", repr=False)
+    """That line, with what may be a secret masked."""
+
+    def __str__(self) -> str:
+        return _shown(f"{self.file}:{self.line}:{self.column}: note: {self.message}", self)
+
 
 @frozen
 class Problem:
@@ -81,19 +118,28 @@ class Problem:
     source: str = field(default="", repr=False)
     """That line, with what may be a secret masked."""
 
+    notes: tuple[Note, ...] = ()
+    """Other places that one should see, such as where a macro is declared."""
+
     def __str__(self) -> str:
         head = [f"{self.file}:{self.line}:{self.column}" if self.line else self.file]
         if self.severity is Severity.WARNING:
             head.append("warning")
         head += [self.path, self.message]
-        text = _printable(": ".join(part for part in head if part))
-        if not (self.line and self.source.strip()):
-            return text
-        start = max(0, min(self.column - SHOWN_COLUMNS // 2, len(self.source) - SHOWN_COLUMNS))
-        shown = _printable(self.source[start : start + SHOWN_COLUMNS].replace("\t", " "))
-        margin = " " * len(str(self.line))
-        caret = " " * (self.column - 1 - start)
-        return f"{text}\n  {self.line} | {shown}\n  {margin} | {caret}^"
+        text = _shown(": ".join(part for part in head if part), self)
+        return "\n".join((text, *map(str, self.notes)))
+
+
+def _shown(head: str, place: "Problem | Note") -> str:
+    """Show a message with the line it is about, and a caret below the column."""
+    text = _printable(head)
+    if not (place.line and place.source.strip()):
+        return text
+    start = max(0, min(place.column - SHOWN_COLUMNS // 2, len(place.source) - SHOWN_COLUMNS))
+    shown = _printable(place.source[start : start + SHOWN_COLUMNS].replace("\t", " "))
+    margin = " " * len(str(place.line))
+    caret = " " * (place.column - 1 - start)
+    return f"{text}\n  {place.line} | {shown}\n  {margin} | {caret}^"
 
 
 class ConfigError(SwapcoreError, ValueError):
@@ -112,6 +158,28 @@ class ConfigError(SwapcoreError, ValueError):
         if len(self.problems) > SHOWN_PROBLEMS:
             lines.append(f"... and {len(self.problems) - SHOWN_PROBLEMS} more problems")
         return "\n".join(lines)
+
+
+CONCEALED: ContextVar[Mapping[str, str]] = ContextVar("CONCEALED", default=MappingProxyType({}))
+"""Values from the environment, and the references that are shown instead."""
+
+
+@contextmanager
+def concealing(values: Mapping[str, str]) -> Iterator[None]:
+    """Have messages show `${env.NAME}` instead of the values, which are given by their names."""
+    references = {value: f"${{env.{name}}}" for name, value in values.items() if len(value) > SHORTEST_SECRET}
+    token = CONCEALED.set(references)
+    try:
+        yield
+    finally:
+        CONCEALED.reset(token)
+
+
+def revealed(text: str) -> str:
+    """Return a text as it may be shown."""
+    for value, reference in CONCEALED.get().items():
+        text = text.replace(value, reference)
+    return text
 
 
 def dotted(path: Path) -> str:
@@ -137,7 +205,8 @@ def describe(value: object, *, secret: bool = False) -> str:
         return "this value"
     if isinstance(value, bool):
         return "true" if value else "false"
-    return _short(repr(value), LONGEST_KEY)
+    # What is concealed must be so before the text is shortened, or its beginning would be shown.
+    return _short(repr(revealed(value) if isinstance(value, str) else value), LONGEST_KEY)
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:

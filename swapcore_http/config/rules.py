@@ -7,6 +7,7 @@ Python; the types of the values are right when they are asked.
 import re
 from collections.abc import Collection, Iterator, Mapping
 from types import MappingProxyType
+from typing import Any
 from urllib.parse import urlsplit
 
 import attrs
@@ -93,6 +94,11 @@ def findings(settings: Settings) -> Iterator[Finding]:
         yield from _environment(model, path)
     for peer in settings.peers.values():
         yield from _address(peer.proxy, ("peers", peer.id, "proxy"))
+    for name, setting in settings_of(Settings).items():
+        if name not in ("models", "macros"):
+            for text, inner in _texts(getattr(settings, name)):
+                for _, message in leftovers(text, (), in_model=False):
+                    yield Finding((*setting.key.split("."), *inner), message)
     yield from surface_findings(settings)
     yield from _ports(settings)
     names = Names(settings.models, settings.peers, settings.selectors)
@@ -166,21 +172,34 @@ def _macros(model: ModelConfig, path: Path) -> Iterator[Finding]:
     """Find macros that stand for nothing where they are."""
     port = {PORT} if model.uses_port else set[str]()
     for name, setting in settings_of(type(model)).items():
+        if name == "macros":
+            continue
         # A proxy is asked for its port by a rule of its own.
         known = port | ({"cmd_stop": {PID}, "after_stop": {PID}, "proxy": {PORT}}.get(name) or set())
-        value = getattr(model, name)
-        texts = [(value, ())] if isinstance(value, str) else list(_items(value))
-        for text, item in texts:
+        for text, inner in _texts(getattr(model, name)):
             if name in ("cmd", "cmd_stop", "after_stop"):
                 text = command.without_comments(text)  # noqa: PLW2901 - comments need no macros.
-            for message in leftovers(text, known):
-                yield Finding((*path, setting.key, *item), message, about=((*path, "cmd"),))
+            for _, message in leftovers(text, known):
+                yield Finding((*path, *setting.key.split("."), *inner), message, about=((*path, "cmd"),))
 
 
-def _items(value: object) -> Iterator[tuple[str, tuple[int, ...]]]:
-    if isinstance(value, tuple):
-        for index, item in enumerate(value):
-            yield item, (index,)
+def _texts(value: Any) -> Iterator[tuple[str, Path]]:
+    """Go through all texts in a value, with the way to each."""
+    match value:
+        case str():
+            yield value, ()
+        case tuple() | list():
+            for index, item in enumerate(value):
+                yield from ((text, (index, *inner)) for text, inner in _texts(item))
+        case Mapping():
+            for key, item in value.items():
+                yield from ((text, (key, *inner)) for text, inner in _texts(item))
+        case _ if attrs.has(type(value)):
+            for name, setting in settings_of(type(value)).items():
+                where = setting.key.split(".")
+                yield from ((text, (*where, *inner)) for text, inner in _texts(getattr(value, name)))
+        case _:
+            pass
 
 
 def _commands(model: ModelConfig, path: Path) -> Iterator[Finding]:

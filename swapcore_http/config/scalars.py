@@ -192,7 +192,7 @@ def as_table(value: object, expected: str, *, secret: bool = False) -> Mapping[s
     return value
 
 
-def as_scalar(value: object, expected: str, *, secret: bool = False) -> object:
+def as_scalar(value: object, expected: str, *, secret: bool = False) -> str | int | float | bool:
     """Read a text, a number or a truth value.
 
     Raises:

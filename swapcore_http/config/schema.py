@@ -32,7 +32,7 @@ DEFAULT_UNLOAD_TIMEOUT = 10
 NO_CHECK = "none"
 """The `check_endpoint` of a model that counts as ready as soon as it runs."""
 
-RUN_FIELDS = frozenset({"cmd", "cmd_stop", "env", "macros", "proxy"})
+RUN_FIELDS = frozenset({"after_stop", "cmd", "cmd_stop", "env", "macros", "proxy"})
 """Fields in which `${PORT}` stays, because it is another one for each run; macros stay as declared."""
 
 WAITING = "how many callers may wait, 0 or more"

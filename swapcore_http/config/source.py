@@ -11,7 +11,9 @@ better what is wrong.
 import contextlib
 import os
 import re
-from collections.abc import Iterable
+from bisect import bisect
+from collections.abc import Callable, Iterable, Iterator
+from itertools import takewhile
 from types import NoneType
 from typing import Any
 
@@ -20,6 +22,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.events import (
     AliasEvent,
+    DocumentEndEvent,
     DocumentStartEvent,
     MappingEndEvent,
     MappingStartEvent,
@@ -47,6 +50,8 @@ __all__ = [
     "lines",
     "parse",
     "read",
+    "reads",
+    "span_of",
 ]
 
 LARGEST_FILE = 1_000_000
@@ -185,14 +190,63 @@ def decode(source: str | bytes) -> str:
     return text
 
 
+def reads(text: str) -> Callable[[int], bool]:
+    """Make what tells whether the character there is read, and not part of a comment or a later document.
+
+    Where the text is not YAML, all of it is taken to be read.
+    """
+    starts = [0, *(match.end() for match in LINE_END.finditer(text))]
+    read: list[tuple[int, int]] = []
+    try:
+        for event in _first_document(text):
+            if isinstance(event, ScalarEvent):
+                span = _event_span(event)
+                start = starts[span.line - 1] + span.column - 1
+                if event.style in ("|", ">"):
+                    # What follows the indicator in its line is a comment.
+                    start = starts[span.line] if span.line < len(starts) else len(text)
+                read.append((start, starts[span.end_line - 1] + span.end_column - 1))
+    except (YAMLError, ValueError, OverflowError, AssertionError):
+        return lambda _: True
+
+    def is_read(place: int) -> bool:
+        before = bisect(read, (place, len(text)))
+        return before > 0 and place < read[before - 1][1]
+
+    return is_read
+
+
+def _first_document(text: str) -> Iterator[Any]:
+    """Yield the events of the first document, by the C parser if it takes the text."""
+    events: list[Any] = []
+    with contextlib.suppress(YAMLError):
+        if CParser is not None:
+            for event in iter(CParser(text).get_event, None):
+                events.append(event)
+                if isinstance(event, DocumentEndEvent):
+                    break
+            return iter(events)
+    return takewhile(
+        lambda event: not isinstance(event, DocumentEndEvent), YAML(typ="safe", pure=True).parse(text)
+    )
+
+
 def lines(source: str | bytes) -> list[str]:
     """Split a source that may not even be UTF-8 into lines, for showing them."""
     text = source if isinstance(source, str) else source.decode("utf-8", "replace")
     return LINE_END.split(text.removeprefix("\ufeff"))
 
 
-def parse(text: str) -> Tree:
+Column = Callable[[int, int], int]
+"""Says, for a line and column of the text, in which column that was written."""
+
+
+def parse(text: str, column: Column = lambda _, column: column) -> Tree:
     """Build the tree of the first document.
+
+    Args:
+        text: The text, whose characters YAML allows.
+        column: The way back to the columns as written, if something was put into the text.
 
     Raises:
         SourceError: it is not YAML, or more of it than is sensible.
@@ -200,12 +254,14 @@ def parse(text: str) -> Tree:
     if CParser is not None:
         # It refuses a colon in a list such as [qwen3:8b], which is YAML: so a refusal is not final.
         with contextlib.suppress(YAMLError):
-            return _build(Builder(), iter(CParser(text).get_event, None))
-    builder = Builder()
+            return _build(Builder(column), iter(CParser(text).get_event, None))
+    builder = Builder(column)
     try:
         return _build(builder, YAML(typ="safe", pure=True).parse(text))
     except MarkedYAMLError as error:
-        raise SourceError(f"not valid YAML: {_explain(error)}", _mark_span(error) or builder.last) from None
+        mark = _mark_span(error)
+        span = builder.last if mark is None else _moved(mark, column)
+        raise SourceError(f"not valid YAML: {_explain(error)}", span) from None
     except (YAMLError, ValueError, OverflowError, AssertionError) as error:
         # The pure parser trips over escapes that name no character, and versions that it does not know.
         raise SourceError(f"not valid YAML: {error}", builder.last) from None
@@ -222,7 +278,8 @@ def _build(builder: "Builder", events: Iterable[Any]) -> Tree:
 class Builder:
     """Puts events together to nodes, and counts what they stand for."""
 
-    def __init__(self) -> None:
+    def __init__(self, column: Column) -> None:
+        self._column = column
         self.root: Node | None = None
         self.second: Span | None = None
         self.last: Span | None = None
@@ -235,7 +292,7 @@ class Builder:
 
     def take(self, event: Any) -> None:
         """Take the parser's next event."""
-        self.last = span = _event_span(event)
+        self.last = span = _moved(_event_span(event), self._column)
         match event:
             case ScalarEvent():
                 self._begin(event.anchor)
@@ -345,11 +402,23 @@ def _event_span(event: Any) -> Span:
     return Span(start.line + 1, start.column + 1, end.line + 1, end.column + 1)
 
 
+def _moved(span: Span, column: Column) -> Span:
+    return Span(
+        span.line, column(span.line, span.column), span.end_line, column(span.end_line, span.end_column)
+    )
+
+
 def _mark_span(error: MarkedYAMLError) -> Span | None:
     mark = error.problem_mark or error.context_mark
     if mark is None:
         return None
     return Span(mark.line + 1, mark.column + 1, mark.line + 1, mark.column + 1)
+
+
+def span_of(text: str, start: int, end: int) -> Span:
+    """Say where these characters stand, which are in one line."""
+    span = _span_at(text[:start])
+    return Span(span.line, span.column, span.line, span.column + end - start)
 
 
 def _span_at(before: str) -> Span:

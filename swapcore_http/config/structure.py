@@ -16,14 +16,13 @@ from cattrs.gen import make_dict_structure_fn, override
 from swapcore_http.config import scalars
 from swapcore_http.config.keys import Report, pick
 from swapcore_http.config.kinds import Kind, Shape, kinds_of
-from swapcore_http.config.macros import MODEL_ID, PORT, leftovers
 from swapcore_http.config.names import Names
 from swapcore_http.config.problems import Finding, Path, Severity, describe
 from swapcore_http.config.public_names import PeerConfig
 from swapcore_http.config.routing import GroupConfig
 from swapcore_http.config.routing_rules import NAMES
 from swapcore_http.config.rules import findings
-from swapcore_http.config.schema import ModelConfig, Settings
+from swapcore_http.config.schema import Settings
 from swapcore_http.config.setting import Setting, settings_of
 from swapcore_http.config.spelling import MATRIX, as_spelled, settle_spelling
 
@@ -53,20 +52,26 @@ class Key(str):
     __slots__ = ()
 
 
-def settings_from(data: Mapping[str, object], report: Report) -> Settings:
+def settings_from(data: Mapping[str, object], report: Report, refused: set[Path]) -> Settings:
     """Make settings of plain data and report all that is wrong with it.
 
     What is returned is of use only if nothing reported is an error.
+
+    Args:
+        data: The data, without what was found to be wrong already.
+        report: Takes what is wrong.
+        refused: Where that was wrong; what is drawn from it is not looked at.
     """
     moved: frozenset[str] = frozenset()
-    refused: set[Path] = set()
+    if any(_is_about_names(path) for path in refused):
+        refused.add(NAMES)
 
     def tell(finding: Finding) -> None:
         report(attrs.evolve(finding, path=as_spelled(finding.path, moved)))
 
     def refuse(path: Path, message: str) -> None:
         refused.add(path)
-        if path[0] == MATRIX or (path[0] == MODELS and (len(path) <= 2 or path[2] == "aliases")):  # noqa: PLR2004 - the path of a model.
+        if _is_about_names(path):
             refused.add(NAMES)
         tell(Finding(path, message))
 
@@ -86,6 +91,11 @@ def settings_from(data: Mapping[str, object], report: Report) -> Settings:
         if not any(path[:end] in refused for path in drawn_from for end in range(1, len(path) + 1)):
             tell(attrs.evolve(finding, path=_as_written(finding.path, picked)))
     return settings
+
+
+def _is_about_names(path: Path) -> bool:
+    in_model = len(path) > 2 and path[0] == MODELS  # noqa: PLR2004 - the path of a model.
+    return path[0] in (MATRIX, MODELS) and not (in_model and path[2] not in ("aliases", "filters"))
 
 
 def _pick_inside(picked: dict[str, Any], cls: type[attrs.AttrsInstance], path: Path, ears: Ears) -> None:
@@ -246,19 +256,11 @@ READERS: dict[Any, Callable[..., object]] = {
 }
 
 
-def _reader(cls: type, setting: Setting, kind: Kind) -> Callable[[Any, Any], object]:
+def _reader(setting: Setting, kind: Kind) -> Callable[[Any, Any], object]:
     """Make the hook by which cattrs reads one field that holds no record."""
-    in_model = cls is ModelConfig
-
-    def read(value: object, expected: str, reader: Callable[..., object]) -> object:
-        # In a model the rules look for macros in texts; a number that should be one is met here alone.
-        if isinstance(value, str) and not (in_model and reader is scalars.as_text):
-            for message in leftovers(value, (PORT, MODEL_ID) if in_model else (), in_model=in_model):
-                raise scalars.ReadingError(message)
-        return reader(value, expected, secret=setting.secret)
 
     def read_one(value: object, _: object) -> object:
-        return read(value, setting.expected, READERS[kind.of])
+        return READERS[kind.of](value, setting.expected, secret=setting.secret)
 
     def read_list(value: object, _: object) -> object:
         if isinstance(value, str) and value in kind.words:
@@ -266,13 +268,17 @@ def _reader(cls: type, setting: Setting, kind: Kind) -> Callable[[Any, Any], obj
         items = scalars.as_list(value, setting.expected, secret=setting.secret)
         expected = f"{setting.expected}, each a text"
         written = ((index, item) for index, item in enumerate(items) if item is not None)
-        return tuple(_read_each(written, lambda item: read(item, expected, scalars.as_text)).values())
+        return tuple(
+            _read_each(written, lambda item: scalars.as_text(item, expected, secret=setting.secret)).values()
+        )
 
     def read_table(value: object, _: object) -> object:
         items = scalars.as_table(value, setting.expected, secret=setting.secret)
         optional = kind.of is str and setting.key == "pins"
         entries = ((name, "" if optional and item is None else item) for name, item in items.items())
-        return _read_each(entries, lambda item: read(item, setting.expected, READERS[kind.of]))
+        return _read_each(
+            entries, lambda item: READERS[kind.of](item, setting.expected, secret=setting.secret)
+        )
 
     def read_free(value: object, _: object) -> object:
         return scalars.as_free(scalars.as_table(value, setting.expected), setting.expected)
@@ -315,7 +321,7 @@ CALLED = "called"
 def _converter() -> cattrs.Converter:
     converter = cattrs.Converter(detailed_validation=True)
 
-    def hook(cls: type[attrs.AttrsInstance], setting: Setting, kind: Kind) -> Callable[[Any, Any], object]:
+    def hook(setting: Setting, kind: Kind) -> Callable[[Any, Any], object]:
         def read_records(value: Any, _: object) -> object:
             return _read_each(value.items(), lambda item: converter.structure(item, kind.of))
 
@@ -337,7 +343,7 @@ def _converter() -> cattrs.Converter:
             case Shape.RECORD_LIST:
                 return read_record_list
             case _:
-                return _reader(cls, setting, kind)
+                return _reader(setting, kind)
 
     def register(cls: type[attrs.AttrsInstance]) -> None:
         settings, kinds = settings_of(cls), kinds_of(cls)
@@ -345,7 +351,7 @@ def _converter() -> cattrs.Converter:
             if kind.shape in (Shape.RECORD, Shape.RECORDS, Shape.RECORD_LIST):
                 register(kind.of)
         overrides: dict[str, Any] = {
-            name: override(rename=setting.key, struct_hook=hook(cls, setting, kinds[name]))
+            name: override(rename=setting.key, struct_hook=hook(setting, kinds[name]))
             for name, setting in settings.items()
         }
         for each in attrs.fields(cls):

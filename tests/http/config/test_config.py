@@ -189,8 +189,8 @@ def test_the_same_rules_hold_and_say_everything_at_once() -> None:
             "expected ${PORT} in cmd too, or a proxy with a fixed port"
         ),
         (
-            "models.b.cmd: unknown macro ${X}; expected ${PORT}, ${MODEL_ID} or, in cmdStop, ${PID}: "
-            "macros of one's own and environment macros come in a later release"
+            "models.b.cmd: unknown macro ${X}; expected a name under macros, "
+            "${PORT}, ${MODEL_ID} or, in cmdStop, ${PID}"
         ),
         "models.b.aliases[1]: duplicate alias 'z'; it belongs to b already",
         "hooks.on_startup.preload[0]: no model is called 'nobody'; expected the name of a model",

@@ -218,7 +218,7 @@ def cases(name: str) -> list[tuple[str, int, int, str]]:
 @pytest.mark.parametrize(("text", "line", "column", "message"), cases("wrong_models") + cases("wrong"))
 def test_wrong(text: str, line: int, column: int, message: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        loads(text, "c")
+        loads(text, "c", env={})
     assert [str(problem).split("\n")[0] for problem in caught.value.problems] == [
         f"c:{line}:{column}: {message}"
     ]
@@ -231,7 +231,7 @@ THREE = f"models: {{a: {{{CMD}, aliases: [alias]}}, b: {{{CMD}}}, c: {{{CMD}}}}}
 def test_wrong_surface(text: str, line: int, column: int, message: str) -> None:
     before = "" if text.startswith("models:") else THREE
     with pytest.raises(ConfigError) as caught:
-        loads(before + text, "c")
+        loads(before + text, "c", env={})
     assert [str(problem).split("\n")[0] for problem in caught.value.problems] == [
         f"c:{line + bool(before)}:{column}: {message}"
     ]
@@ -240,7 +240,7 @@ def test_wrong_surface(text: str, line: int, column: int, message: str) -> None:
 @pytest.mark.parametrize(("text", "line", "column", "message"), cases("wrong_routing"))
 def test_wrong_routing(text: str, line: int, column: int, message: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        loads(THREE + text, "c")
+        loads(THREE + text, "c", env={})
     assert [str(problem).split("\n")[0] for problem in caught.value.problems] == [
         f"c:{line + 1}:{column}: {message}"
     ]
@@ -248,13 +248,13 @@ def test_wrong_routing(text: str, line: int, column: int, message: str) -> None:
 
 @pytest.mark.parametrize(("text", "line", "column", "message"), cases("odd_routing"))
 def test_odd_routing(text: str, line: int, column: int, message: str) -> None:
-    loaded = loads(THREE + text, "c")
+    loaded = loads(THREE + text, "c", env={})
     assert [str(each).split("\n")[0] for each in loaded.warnings] == [f"c:{line + 1}:{column}: {message}"]
 
 
 @pytest.mark.parametrize(("text", "line", "column", "message"), cases("odd_models"))
 def test_odd_models(text: str, line: int, column: int, message: str) -> None:
-    loaded = loads(text, "c")
+    loaded = loads(text, "c", env={})
     assert [str(each).split("\n")[0] for each in loaded.warnings] == [f"c:{line}:{column}: {message}"]
     assert list(loaded.config.models) == ["a"]
 
