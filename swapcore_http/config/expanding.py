@@ -11,7 +11,7 @@ from typing import Any
 from attrs import define, field, frozen
 
 from swapcore_http.config.command import without_comments
-from swapcore_http.config.keys import LATER, Report
+from swapcore_http.config.keys import Report
 from swapcore_http.config.macros import MODEL_ID, PID, PORT, REFERENCE, MacroValue, as_text, unknown
 from swapcore_http.config.problems import Finding, Path, describe
 from swapcore_http.config.scalars import ReadingError, as_scalar
@@ -25,7 +25,7 @@ RESERVED = frozenset({"MODEL_ID", "PID", "PORT"})
 MACROS, MODELS = "macros", "models"
 BY_ID = ("filters", "setParamsByID")
 COMMANDS = frozenset({"afterStop", "cmd", "cmdStop"})
-KNOWN = frozenset({setting.key.split(".")[0] for setting in settings_of(Settings).values()}) | LATER
+KNOWN = frozenset({setting.key.split(".")[0] for setting in settings_of(Settings).values()})
 """The keys at the top level; others are ignored, whatever is in them."""
 
 MOST_CHARACTERS = 4_000_000

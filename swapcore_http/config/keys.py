@@ -15,7 +15,7 @@ from swapcore_http.config.public_names import PeerConfig
 from swapcore_http.config.schema import ModelConfig, Settings
 from swapcore_http.config.setting import settings_of
 
-__all__ = ["LATER", "ROUTER_SETTINGS", "UNSUPPORTED", "Report", "pick", "unsupported"]
+__all__ = ["ROUTER_SETTINGS", "UNSUPPORTED", "Report", "pick", "unsupported"]
 
 Report = Callable[[Finding], None]
 """Takes what is wrong with a key or its value."""
