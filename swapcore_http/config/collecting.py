@@ -126,7 +126,7 @@ class Collector:
         notes: tuple[Note, ...] = (),
     ) -> None:
         """Take a problem that stands there, or nowhere in particular in that source."""
-        message = revealed(message)
+        path, message = revealed(path), revealed(message)
         text = self.sources[number] if self.sources else Source("", "")
         if span is None:
             problem = Problem(severity, path, message, text.file)

@@ -93,6 +93,7 @@ def pick(
     What is null counts as not written, but where a list belongs it is an empty one.
     """
     found: dict[str, object] = {}
+    older: dict[str, object] = {}
     settings, kinds = settings_of(cls), kinds_of(cls)
     lists = {
         settings[name].key for name, kind in kinds.items() if kind.shape in (Shape.LIST, Shape.RECORD_LIST)
@@ -113,9 +114,8 @@ def pick(
                 elif prefix + key in lists:
                     found[prefix + key] = []
             elif prefix + key in legacies:
-                newer = legacies[prefix + key]
-                if value is not None and not data.get(newer.split(".")[-1]):
-                    found[newer] = value
+                if value is not None:
+                    older[legacies[prefix + key]] = value
             elif key in here:
                 if isinstance(value, dict):
                     descend(value, (*section, key))
@@ -129,7 +129,7 @@ def pick(
                 report(Finding(where, what, Severity.WARNING, at_key=True))
 
     descend(data, ())
-    return found
+    return found | {key: value for key, value in older.items() if not found.get(key)}
 
 
 def _hint(key: str, cls: type, candidates: Iterable[str]) -> str:

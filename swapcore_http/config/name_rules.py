@@ -66,7 +66,7 @@ def _peers(settings: Settings, names: Names) -> Iterator[Finding]:
             )
         if not peer.models:
             what = "there are none; expected at least one, or auto for those that the peer lists itself"
-            yield Finding((*path, "models"), what)
+            yield Finding((*path, "models"), what, of_parts=True)
         for index, model in enumerate(() if peer.models == "auto" else peer.models):
             where = (*path, "models", index)
             found = PeerModel(peer.id, model)
@@ -102,7 +102,7 @@ def _selectors(settings: Settings, names: Names) -> Iterator[Finding]:
             what = "there is none; expected pin, warm or spillover"
             yield Finding((*path, "strategy"), what, at_key=True)
         if not selector.targets:
-            yield Finding((*path, "targets"), "there are none; expected at least one model")
+            yield Finding((*path, "targets"), "there are none; expected at least one model", of_parts=True)
         if selector.strategy == "spillover" and selector.spillover < 1:
             what = f"{selector.spillover} is too small; expected a number of requests, 1 or more"
             yield Finding((*path, "settings", "spillover"), what)
@@ -136,7 +136,7 @@ def _profiles(settings: Settings, names: Names) -> Iterator[Finding]:
             yield Finding(path, "the profile's name is empty; expected a name", at_key=True)
         if not profile.pins:
             what = "there are none; expected at least one, such as {name: model}"
-            yield Finding((*path, "pins"), what)
+            yield Finding((*path, "pins"), what, of_parts=True)
         for pin, target in profile.pins.items():
             where = (*path, "pins", pin)
             if not pin.strip():

@@ -73,6 +73,9 @@ class Finding:
     about: tuple[Path, ...] = ()
     """Other values it is drawn from. If one of those is wrong by itself, this one may not be."""
 
+    of_parts: bool = False
+    """Whether it is drawn from all that is in there: if some of that is wrong by itself, this may not be."""
+
     within: tuple[str, int] | None = None
     """The text that stands at `path`, and how many of its characters stand before the one to blame."""
 
@@ -167,7 +170,11 @@ CONCEALED: ContextVar[Mapping[str, str]] = ContextVar("CONCEALED", default=Mappi
 @contextmanager
 def concealing(values: Mapping[str, str]) -> Iterator[None]:
     """Have messages show `${env.NAME}` instead of the values, which are given by their names."""
-    references = {value: f"${{env.{name}}}" for name, value in values.items() if len(value) > SHORTEST_SECRET}
+    references = {
+        value: f"${{env.{name}}}"
+        for name, value in values.items()
+        if len(value) > SHORTEST_SECRET and not value.startswith("${")
+    }
     token = CONCEALED.set(references)
     try:
         yield

@@ -88,7 +88,11 @@ def settings_from(data: Mapping[str, object], report: Report, refused: set[Path]
     settings = _with_known_preload(settings, picked, tell)
     for finding in findings(settings):
         drawn_from = (finding.path, *finding.about)
-        if not any(path[:end] in refused for path in drawn_from for end in range(1, len(path) + 1)):
+        spoiled = any(path[:end] in refused for path in drawn_from for end in range(1, len(path) + 1))
+        if finding.of_parts:
+            length = len(finding.path)
+            spoiled |= any(path[:length] == finding.path for path in refused)
+        if not spoiled:
             tell(attrs.evolve(finding, path=_as_written(finding.path, picked)))
     return settings
 

@@ -81,7 +81,9 @@ class SurfaceSettings:
     profiles: Mapping[str, ProfileConfig] = field(
         factory=dict,
         converter=_profiles_by_name,
-        metadata=written("profiles", "profiles by their names", each="the profile's settings, such as pins"),
+        metadata=written(
+            "profiles", "profiles by their names", each="the profile's settings, such as pins: {name: model}"
+        ),
     )
     """Sets of names that mean something else while they are active, one set at a time."""
 
