@@ -114,4 +114,4 @@ def check(expression: str, config: Config) -> None:
 def test_every_heading_has_its_table() -> None:
     headings = {path.stem.split("_")[0] for path in FOLDER.glob("*.txt")}
     # A.12 is about several files, which test_merging has, and A.15 and A.17 are about other modules.
-    assert headings >= {f"A{number:02}" for number in range(1, 8)}
+    assert headings >= {f"A{number:02}" for number in (*range(1, 12), 13, 14, 16)}
