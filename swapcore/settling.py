@@ -109,6 +109,8 @@ class Settling:
             # The plan is kept as long as any of it is still to be carried out.
             kept = [state.runs[model] for model in committed.evict if model in state.runs]
             leaving = kept or leaving
+        if self._need_not_wait(target, plan):
+            leaving = []
         leaving += [run for run in state.runs.values() if run.outdated and run not in leaving]
         own = state.runs.get(target)
         if own is not None and own not in leaving:
@@ -163,6 +165,22 @@ class Settling:
         models.update(beside)
         resident = sorted(models, key=state.position.__getitem__)
         return state.planner(target, resident, {model: self._loss(model) for model in resident})
+
+    def _need_not_wait(self, target: str, plan: Plan) -> bool:
+        """Whether all that the plan evicts is leaving already, and the target fits before it is gone.
+
+        Then whoever is ahead of the target finds its room all the same: the
+        plan leaves those alone, and what the target fits beside is theirs to
+        wait for.
+        """
+        runs = self.state.runs
+        going = [runs[model] for model in plan.evict if model in runs]
+        if not going or not all(run.ending or run.stage is Stage.DRAINING for run in going):
+            return False
+        resident = sorted(
+            (run.model.id for run in runs.values() if not run.outdated), key=self.state.position.__getitem__
+        )
+        return not self.state.planner(target, resident, dict.fromkeys(resident, 1.0)).evict
 
     def _loss(self, model: str) -> float:
         """Return what it costs if this resident leaves: see `Planner`."""

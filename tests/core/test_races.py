@@ -174,6 +174,38 @@ def test_r14_among_equals_the_longest_idle_leave_and_two_swaps_go_on_at_once() -
     assert driven.tell(Exited("a", 1), at=21.0) == (Start("d", 4),)
 
 
+@pytest.mark.parametrize("order", ["ab", "ba"])
+def test_r14_whichever_of_two_victims_is_gone_first_makes_room_for_the_first_target(order: str) -> None:
+    names = "abcd"
+    driven = Driven(
+        *names, planner=together(*(one + other for one in names for other in names if one < other))
+    )
+    runs = {"a": 1, "b": 2}
+    for ticket, name in enumerate("ab", 1):
+        driven.tell(Arrived(ticket, name))
+        driven.tell(BecameReady(name, ticket))
+        driven.tell(Released(ticket))
+    assert driven.tell(Arrived(3, "c")) == (evict("a", 1, "c"),)
+    assert driven.tell(Arrived(4, "d")) == (evict("b", 2, "d"),)
+    first, second = order
+    assert driven.tell(Exited(first, runs[first])) == (Start("c", 3),)
+    assert driven.tell(Exited(second, runs[second])) == (Start("d", 4),)
+
+
+def test_r14_a_second_swap_does_not_wait_for_the_victim_of_the_first_where_it_fits_beside_it() -> None:
+    # c takes the place of a; d, which may not live with b, lives with a and with c.
+    driven = Driven(*"abcd", planner=together("ab", "bc", "ad", "cd"))
+    for ticket, name in enumerate("ab", 1):
+        driven.tell(Arrived(ticket, name))
+        driven.tell(BecameReady(name, ticket))
+    driven.tell(Released(1))
+    assert driven.tell(Arrived(3, "c")) == (evict("a", 1, "c"),)
+    driven.tell(Released(2))
+    assert driven.tell(Arrived(4, "d")) == (evict("b", 2, "d"),)
+    assert driven.tell(Exited("b", 2)) == (Start("d", 3),), "a is stopping still, and in nobody's way"
+    assert driven.tell(Exited("a", 1)) == (Start("c", 4),)
+
+
 def test_r15_one_load_serves_all_who_asked_for_it() -> None:
     driven = Driven(Model("a", concurrency_limit=50))
     answers = [driven.tell(Arrived(ticket, "a")) for ticket in range(1, 51)]

@@ -1,8 +1,10 @@
 """Does the engine keep its promises in every order of everything that can happen in small worlds?
 
 The suite covers the worlds of `SUITE`, some 250 000 events; `SMALL_WORLDS=large` adds those of
-`LARGE`, which take minutes each. The figures are the states visited, so that a
-change which makes part of a world unreachable is noticed as well.
+`LARGE`, which take minutes each, and `SMALL_WORLDS=tiny` searches those of `TINY` alone, which
+together take a few seconds: mutants are tried on them (`python -m tests.bench.mutation`). The
+figures are the states visited, so that a change which makes part of a world unreachable is
+noticed as well.
 """
 
 import os
@@ -66,7 +68,22 @@ LARGE = {
     "two of three, runs fail": (evolve(TWO_OF_THREE, faults=1, cancels=1), 100_000),
     "time to live, three callers": (evolve(MORTAL, asks=THREE, faults=1), 60_000),
 }
-WORLDS = {**SUITE, **(LARGE if os.environ.get("SMALL_WORLDS") == "large" else {})}
+TINY = {
+    "tiny: callers leave": (evolve(SINGLE, asks=TWO, cancels=1, late_ticks=1), 650),
+    "tiny: runs fail": (evolve(SINGLE, asks=TWO, faults=1), 500),
+    "tiny: callers take turns": (evolve(SINGLE, asks=("a", "ab", "a"), callers="xxy"), 600),
+    "tiny: a never dies": (evolve(SINGLE, asks=TWO, unloads=1, immortal="a"), 700),
+    "tiny: unloads": (evolve(SINGLE, models=ROOMY, asks=TWO, unloads=1, cancels=1), 1_000),
+    "tiny: wishes": (evolve(SINGLE, asks=("a", "b"), loads=1), 500),
+    "tiny: shutdown": (evolve(SINGLE, asks=("a", "b"), shutdowns=2), 1_000),
+    "tiny: two of three": (evolve(TWO_OF_THREE, asks=("a", "b", "c"), starts=1), 500),
+    "tiny: pairs, a never dies": (evolve(PAIRS, asks=TWO, immortal="a"), 250),
+    "tiny: time to live and a pin": (evolve(MORTAL, cancels=1), 1_200),
+}
+WORLDS = {
+    "tiny": TINY,
+    "large": {**SUITE, **LARGE},
+}.get(os.environ.get("SMALL_WORLDS", ""), SUITE)
 
 
 @pytest.mark.timeout(3600 if len(WORLDS) > len(SUITE) else 120)
