@@ -11,12 +11,13 @@ import math
 from swapcore.collation import Line
 from swapcore.state import Stage, State
 
-__all__ = ["due_at", "seconds_for", "seconds_until_served"]
+__all__ = ["due_at", "seconds_for", "seconds_until_done", "seconds_until_served", "seconds_until_turn"]
 
 
 def seconds_for(state: State, line: Line) -> float:
     """Return the seconds it takes to bring a line's model in and to serve all who wait in it."""
-    return state.experience.overhead(line.model) + _seconds_to_serve(state, line)
+    rounds = math.ceil(len(line) / state.catalog.by_id[line.model].concurrency_limit)
+    return state.experience.overhead(line.model) + rounds * state.experience.service(line.model)
 
 
 def due_at(state: State, line: Line, patience: float) -> float:
@@ -37,28 +38,42 @@ def due_at(state: State, line: Line, patience: float) -> float:
     return state.now + patience - state.experience.overhead(line.model)
 
 
+def seconds_until_turn(state: State, model: str, place: int) -> float:
+    """Return how long it takes to serve a caller before whom so many wait, from when it is its model's turn.
+
+    A model that is up need not be brought in, and of a load that has begun only the rest is left.
+    """
+    run = state.runs.get(model)
+    limit = state.catalog.by_id[model].concurrency_limit
+    rounds = place // limit
+    if run is not None and run.stage is Stage.READY:
+        seconds = 0.0
+        # Who waits for one that is up waits because all its places are taken.
+        rounds += len(run.leases) >= limit
+    else:
+        seconds = state.experience.overhead(model)
+        if run is not None and run.stage is Stage.STARTING:
+            seconds = max(0.0, seconds - (state.now - run.started_at))
+    return seconds + rounds * state.experience.service(model)
+
+
+def seconds_until_done(state: State, line: Line) -> float:
+    """Return how long it takes to serve all of a line, from when it is its model's turn."""
+    return seconds_until_turn(state, line.model, len(line) - 1) + state.experience.service(line.model)
+
+
 def seconds_until_served(state: State, model: str) -> float:
     """Return an estimate of when another caller for this model would be let through.
 
-    It counts what is in the way: the rest of a load, those who wait for
-    excluding models, and those who wait for the model itself.
+    It counts what is in the way: bringing the model in, as far as it is not
+    up, those who wait for excluding models, and those who wait for itself.
     """
-    run = state.runs.get(model)
     line = state.lines.get(model)
-    seconds = 0.0 if line is None else _seconds_to_serve(state, line)
-    if run is not None and run.stage is Stage.READY:
-        return seconds
-    load = state.experience.overhead(model)
-    if run is not None and run.stage is Stage.STARTING:
-        return max(0.0, load - (state.now - run.started_at)) + seconds
-    ahead = sum(
-        seconds_for(state, other)
+    own = seconds_until_turn(state, model, 0 if line is None else len(line))
+    if state.is_coming(model):
+        return own
+    return own + sum(
+        seconds_until_done(state, other)
         for other in state.lines.values()
         if other is not line and state.exclude(model, other.model)
     )
-    return load + ahead + seconds
-
-
-def _seconds_to_serve(state: State, line: Line) -> float:
-    rounds = math.ceil(len(line) / state.catalog.by_id[line.model].concurrency_limit)
-    return rounds * state.experience.service(line.model)

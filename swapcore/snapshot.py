@@ -12,7 +12,7 @@ from attrs import frozen
 
 from swapcore.catalog import Model
 from swapcore.collation import in_turn
-from swapcore.estimates import seconds_for
+from swapcore.estimates import seconds_for, seconds_until_done, seconds_until_turn
 from swapcore.state import Stage, State
 
 __all__ = ["Phase", "Snapshot", "TicketView", "UpstreamView", "take_snapshot"]
@@ -170,27 +170,22 @@ def _queue(state: State) -> Iterator[TicketView]:
     rest = [line for line in lines if not state.is_coming(line.model)]
     choice = state.settings.policy.choice
     turns = [*coming, *in_turn(rest, state.now, choice, lambda line: seconds_for(state, line))]
-    before = 0.0
+    ahead: list[tuple[str, float]] = []
     position = 0
     for line in turns:
-        run = state.runs.get(line.model)
-        limit = state.catalog.by_id[line.model].concurrency_limit
-        service = state.experience.service(line.model)
-        lead = before
-        if run is None or run.stage is not Stage.READY:
-            lead += state.experience.overhead(line.model)
-        if run is not None and run.stage is Stage.STARTING:
-            lead = max(0.0, lead - (state.now - run.started_at))
+        model = line.model
+        before = 0.0
+        if not state.is_coming(model):
+            before = sum(seconds for other, seconds in ahead if state.exclude(model, other))
+        ahead.append((model, seconds_until_done(state, line)))
         for place, one in enumerate(line.everyone(state.now)):
             position += 1
             yield TicketView(
                 ticket=one.ticket,
-                model=line.model,
+                model=model,
                 position=position,
                 priority=one.priority,
                 waited=state.now - one.arrived_at,
-                estimate=lead + (place // limit) * service,
+                estimate=before + seconds_until_turn(state, model, place),
                 due=one.due if one.due < math.inf else None,
             )
-        if line in rest:
-            before = lead + math.ceil(len(line) / limit) * service

@@ -573,4 +573,5 @@ def test_the_snapshot_says_who_waits_where_and_for_how_long() -> None:
     rows = [
         (view.ticket, view.position, view.waited, view.estimate) for view in driven.engine.snapshot().tickets
     ]
-    assert rows == [(3, 1, 0.0, 0.0), (4, 2, 0.0, 4.0), (5, 3, 0.0, 11.0), (6, 4, 0.0, 15.0)]
+    # Ticket 2 is being served for 4 s, and then two more; b takes 10 s to load, and 1 s for a to stop.
+    assert rows == [(3, 1, 0.0, 4.0), (4, 2, 0.0, 8.0), (5, 3, 0.0, 23.0), (6, 4, 0.0, 27.0)]
