@@ -100,12 +100,14 @@ class Line:
     _by_arrival: OrderedDict[int, Waiting] = field(factory=OrderedDict, init=False)
     _by_priority: dict[int, _Turns] = field(factory=dict, init=False)
     _dues: list[tuple[float, int]] = field(factory=list, init=False)
+    _standing: tuple[float, int, int, int] | None = field(default=None, init=False)
 
     def __len__(self) -> int:
         return len(self._by_arrival)
 
     def join(self, waiting: Waiting) -> None:
         """Let a ticket in behind those of its priority and caller; a caller new to it has the last turn."""
+        self._standing = None
         self._by_arrival[waiting.ticket] = waiting
         turns = self._by_priority.get(waiting.priority)
         if turns is None:
@@ -118,6 +120,7 @@ class Line:
 
     def leave(self, waiting: Waiting, *, served: bool = False) -> None:
         """Take a ticket out, wherever it stands; if it is served, its caller's next turn is the last."""
+        self._standing = None
         del self._by_arrival[waiting.ticket]
         turns = self._by_priority[waiting.priority]
         own = turns[waiting.caller]
@@ -137,6 +140,7 @@ class Line:
 
     def set_due(self, waiting: Waiting, due: float) -> None:
         """Fix when this caller falls due; once, and never if not called."""
+        self._standing = None
         waiting.due = due
         heapq.heappush(self._dues, (due, waiting.ticket))
 
@@ -156,6 +160,21 @@ class Line:
         """Return who is let through next; the line must not be empty."""
         if self._dues and self.due <= now:
             return self.oldest()
+        return self._foremost()
+
+    def standing(self) -> tuple[float, int, int, int]:
+        """Return when the first falls due, the oldest's order, and the foremost's priority and order.
+
+        It is what `in_turn` goes by, kept from one call to the next as long as
+        nobody joins or leaves: of many lines an event changes one or two.
+        """
+        if self._standing is None:
+            foremost = self._foremost()
+            self._standing = self.due, self.oldest().order, foremost.priority, foremost.order
+        return self._standing
+
+    def _foremost(self) -> Waiting:
+        """Return who is let through next as long as nobody is due."""
         turns = self._by_priority[max(self._by_priority)]
         own = turns[next(iter(turns))]
         return own[next(iter(own))]
@@ -193,16 +212,14 @@ def in_turn(
     """
 
     def turn(line: Line) -> tuple[int, float, float, int]:
-        due = line.due
-        oldest = line.oldest()
+        due, oldest, priority, foremost = line.standing()
         if due <= now:
-            return 0, due, 0.0, oldest.order
-        first = line.first(now)
+            return 0, due, 0.0, oldest
         if choice == "oldest":
             index = 0.0
         else:
             weight = len(line) * now - line.arrivals if choice == "age" else float(len(line))
             index = -weight / max(seconds_for(line), 1e-9)
-        return 1, -first.priority, index, first.order
+        return 1, -priority, index, foremost
 
     return sorted(lines, key=turn)

@@ -16,8 +16,8 @@ __all__ = ["due_at", "seconds_for", "seconds_until_done", "seconds_until_served"
 
 def seconds_for(state: State, line: Line) -> float:
     """Return the seconds it takes to bring a line's model in and to serve all who wait in it."""
-    rounds = math.ceil(len(line) / state.catalog.by_id[line.model].concurrency_limit)
-    return state.experience.overhead(line.model) + rounds * state.experience.service(line.model)
+    limit = state.catalog.by_id[line.model].concurrency_limit
+    return state.experience.visit(line.model, -(-len(line) // limit))
 
 
 def due_at(state: State, line: Line, patience: float) -> float:
@@ -29,11 +29,11 @@ def due_at(state: State, line: Line, patience: float) -> float:
     """
     if patience == math.inf:
         return math.inf
-    cycle = sum(
-        seconds_for(state, other)
-        for other in state.lines.values()
-        if other is line or state.exclude(line.model, other.model)
-    )
+    model, exclude = line.model, state.exclude
+    cycle = 0.0
+    for other in state.lines.values():
+        if other is line or exclude(model, other.model):
+            cycle += seconds_for(state, other)
     patience = max(patience, state.settings.policy.load_factor * cycle)
     return state.now + patience - state.experience.overhead(line.model)
 

@@ -89,15 +89,22 @@ class Experience:
 
     def load(self, model: str) -> float:
         """Return the seconds that a load of this model takes."""
-        return self._known(self._of(model).load, self._all.load, FIRST_LOAD)
+        return _known(self._of(model).load, self._all.load, FIRST_LOAD)
 
     def overhead(self, model: str) -> float:
         """Return the seconds it takes to bring this model in, the leaving of another included."""
-        return self.load(model) + self._known(self._all.stop, self._all.stop, FIRST_STOP)
+        return self.visit(model, 0)
 
     def service(self, model: str) -> float:
         """Return the seconds that one caller of this model keeps its lease."""
-        return self._known(self._of(model).service, self._all.service, FIRST_SERVICE)
+        return _known(self._of(model).service, self._all.service, FIRST_SERVICE)
+
+    def visit(self, model: str, rounds: int) -> float:
+        """Return the seconds it takes to bring this model in and to serve its callers in so many rounds."""
+        own, average = self._of(model), self._all
+        stop = average.stop.value if average.stop.count else FIRST_STOP
+        seconds = _known(own.load, average.load, FIRST_LOAD) + stop
+        return seconds + rounds * _known(own.service, average.service, FIRST_SERVICE) if rounds else seconds
 
     def _of(self, model: str) -> Times:
         times = self._models.get(model)
@@ -105,8 +112,9 @@ class Experience:
             times = self._models[model] = Times()
         return times
 
-    @staticmethod
-    def _known(own: Mean, average: Mean, first: float) -> float:
-        if own.count:
-            return own.value
-        return average.value if average.count else first
+
+def _known(own: Mean, average: Mean, first: float) -> float:
+    """Return what was measured of one, else of all, else what is assumed."""
+    if own.count:
+        return own.value
+    return average.value if average.count else first

@@ -25,7 +25,8 @@ class Orders:
         """Start a run of the target, for which there is room."""
         state = self.state
         assert target not in state.runs, "a model has one run at a time"
-        self.drop_plan(target)
+        if state.plans.pop(target, None) is not None:
+            self._reopen(target)
         state.last_run += 1
         model = state.catalog.by_id[target]
         run = Run(model, state.last_run, state.now, state.now + model.start_timeout)
@@ -33,8 +34,9 @@ class Orders:
             run.abandoned_at = state.now
         state.runs[target] = run
         self.given.append(Start(target, run.number))
-        # Once every caller's model is coming, it is the wishes' turn.
-        state.unsettled = True
+        if state.wishes:
+            # Once every caller's model is coming, it is their turn.
+            state.unsettled = True
 
     def serve(self, run: Run) -> None:
         """Let callers through to this run, or stop it if its last lease was all it stayed for."""
@@ -120,8 +122,14 @@ class Orders:
         state = self.state
         if state.plans.pop(target, None) is None:
             return
-        for run in tuple(state.runs.values()):
+        self._reopen(target)
+        # What nothing is promised to any more leaves the room to others.
+        state.unsettled = True
+
+    def _reopen(self, target: str) -> None:
+        """Let callers in again where they were kept out for this target's sake."""
+        for run in tuple(self.state.runs.values()):
             if run.closed_for == target:
                 run.closed_for = None
                 self.serve(run)
-        state.unsettled = True
+                self.state.unsettled = True

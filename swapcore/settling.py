@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from attrs import define, field
 
-from swapcore.collation import in_turn
+from swapcore.collation import Line, in_turn
 from swapcore.commands import Refusal, StopReason
 from swapcore.estimates import seconds_for
 from swapcore.orders import Orders
@@ -31,25 +31,28 @@ def settle(state: State, orders: Orders) -> None:
     _keep_one_way_rule(state, orders)
     if not state.lines and not state.wishes and not state.plans:
         return
-    lines = [line for line in state.lines.values() if not state.is_coming(line.model)]
-    for line in lines:
-        _wake_at(state, line.due)
-    turns = in_turn(lines, state.now, state.settings.policy.choice, lambda line: seconds_for(state, line))
+    runs, now = state.runs, state.now
+    lines = [line for line in state.lines.values() if (run := runs.get(line.model)) is None or not run.coming]
+    turns = in_turn(lines, now, state.settings.policy.choice, lambda line: seconds_for(state, line))
     wish = None
     if not turns and state.wishes:
         # A wish gives way to any caller who waits for room, with what it was promised too.
         wish = _next_wish(state)
-    wanted = {line.model for line in turns} | ({wish} if wish is not None else set())
-    for target in tuple(state.plans):
-        if target not in wanted:
-            orders.drop_plan(target)
-    settling = Settling(state, orders, ahead=list(state.plans))
-    for target in tuple(state.plans):
-        if target in state.plans:
-            settling.bring_in(target, due=_is_due(state, target))
+    settling = Settling(state, orders)
+    if state.plans:
+        wanted = {line.model for line in turns} | ({wish} if wish is not None else set())
+        for target in tuple(state.plans):
+            if target not in wanted:
+                orders.drop_plan(target)
+        settling.ahead += state.plans
+        for target in tuple(state.plans):
+            if target in state.plans:
+                settling.bring_in(target, due=_is_due(state, target))
+    settling.bring_in_all(turns)
     for line in turns:
-        if line.model in state.lines and line.model not in settling.seen:
-            settling.bring_in(line.model, due=_is_due(state, line.model))
+        due = line.standing()[0]
+        if now < due < state.wake and not state.is_coming(line.model):
+            state.wake = due
     if wish is not None and wish not in settling.seen and not state.is_coming(wish):
         settling.bring_in(wish, due=False)
 
@@ -89,18 +92,76 @@ class Settling:
 
     state: State
     orders: Orders
-    ahead: list[str]
+    ahead: list[str] = field(factory=list)
     """Targets that room is promised to, or that are due: nothing that they exclude may start before them."""
 
     seen: set[str] = field(factory=set)
     """Targets looked at. Only ever tested for membership."""
 
+    exposed: set[str] = field(factory=set)
+    """Targets that something stuck or pinned is in the way of. Only ever tested for membership."""
+
+    def bring_in_all(self, turns: list[Line]) -> None:
+        """Bring in the models of these lines, in this order, as far as that can be done now.
+
+        One that has to wait for a target ahead of it, or, as long as it is not
+        due, for a resident that stays, is not looked at any further; and all
+        is done once that holds of all that are left. It is what a plan would
+        say as well, only cheaper: of many models that want the same room the
+        first alone costs anything.
+        """
+        state = self.state
+        undecided = {line.model: line for line in turns if line.model not in self.seen}
+        for run in state.runs.values():
+            if run.stage is Stage.STUCK or run.model.pinned:
+                # Callers of what it is in the way of may have to be refused, whoever is ahead.
+                self.exposed.update(target for target in undecided if state.evicts(target, run.model.id))
+        for other in self.ahead:
+            self._set_aside_for_target(undecided, other)
+        for run in state.runs.values():
+            self._set_aside_for_resident(undecided, run)
+        for line in turns:
+            if not undecided:
+                break
+            target = line.model
+            due = line.due <= state.now
+            if undecided.pop(target, None) is not None:
+                if target not in state.lines:
+                    continue
+                self.bring_in(target, due=due)
+                if target in state.runs:
+                    self._set_aside_for_resident(undecided, state.runs[target])
+            elif due and target not in self.seen:
+                self.ahead.append(target)
+            if self.ahead and self.ahead[-1] == target:
+                self._set_aside_for_target(undecided, target)
+
+    def _set_aside_for_target(self, undecided: dict[str, Line], other: str) -> None:
+        """Take out of the undecided what has to wait for this target, which is ahead of it."""
+        state = self.state
+        if undecided and not state.is_coming(other):
+            for target in tuple(undecided):
+                if target not in self.exposed and state.exclude(target, other):
+                    del undecided[target]
+
+    def _set_aside_for_resident(self, undecided: dict[str, Line], run: Run) -> None:
+        """Take out of the undecided what is not due and waits for this resident, if that stays for now."""
+        state = self.state
+        if run.stage is Stage.STARTING:
+            # If nobody waits for it, it may be given up.
+            stays = run.abandoned_at is None or run.model.id in state.aborted
+        else:
+            stays = run.stage is Stage.READY and not state.is_vacant(run)
+        if undecided and stays:
+            resident, now = run.model.id, state.now
+            for target, line in tuple(undecided.items()):
+                if target not in self.exposed and line.standing()[0] > now and state.evicts(target, resident):
+                    del undecided[target]
+
     def bring_in(self, target: str, *, due: bool) -> None:
         """Start the target, or make room for it, or leave it waiting."""
         self.seen.add(target)
         state = self.state
-        if not due and target not in state.plans and self._is_hopeless(target):
-            return
         earlier = self._earlier(target)
         plan = self._plan(target, earlier)
         leaving = [state.runs[model] for model in plan.evict if model in state.runs]
@@ -133,24 +194,6 @@ class Settling:
                 self._evict(run, target)
         if target in state.plans or due:
             self.ahead.append(target)
-
-    def _is_hopeless(self, target: str) -> bool:
-        """Whether anything that always excludes the target is promised room or cannot leave yet.
-
-        It is what a plan would say as well, only cheaper where many targets wait for one resident.
-        """
-        state = self.state
-        in_the_way = [
-            run
-            for model, run in state.runs.items()
-            if not run.outdated and model != target and state.evicts(target, model)
-        ]
-        if any(run.stage is Stage.STUCK or run.model.pinned for run in in_the_way):
-            # For that it may have to be refused.
-            return False
-        return any(run.stage is Stage.READY and not state.is_vacant(run) for run in in_the_way) or any(
-            state.exclude(target, other) for other in self.ahead if other != target
-        )
 
     def _earlier(self, target: str) -> list[str]:
         """Return those ahead of the target: the ones before it, if it is among them itself."""

@@ -191,8 +191,11 @@ class State:
     position: dict[str, int] = field(init=False)
     """Where in the definition order each model of the catalog stands."""
 
-    pairs: dict[tuple[str, str], bool] = field(factory=dict, init=False)
+    pairs: dict[str, dict[str, bool]] = field(factory=dict, init=False)
     """The planner's answers for two models alone, as far as they were asked for; see `evicts`."""
+
+    rivals: dict[str, dict[str, bool]] = field(factory=dict, init=False)
+    """Likewise, for each model which others it excludes or is excluded by; see `exclude`."""
 
     one_way: dict[tuple[str, str], bool] = field(factory=dict, init=False)
     """Likewise, with both of them up; see `evicts_beside`."""
@@ -207,6 +210,7 @@ class State:
         self.settings = settings
         self.position = {model.id: position for position, model in enumerate(catalog)}
         self.pairs = {}
+        self.rivals = {}
         self.one_way = {}
 
     def current(self, model: str, number: int) -> Run | None:
@@ -228,14 +232,23 @@ class State:
 
     def evicts(self, target: str, other: str) -> bool:
         """Whether the other always leaves when the target comes in, by the planner's answer for the two."""
-        known = self.pairs.get((target, other))
+        known = self.pairs.get(target)
         if known is None:
-            known = self.pairs[target, other] = other in self.planner(target, (other,), {other: 1.0}).evict
-        return known
+            known = self.pairs[target] = {}
+        answer = known.get(other)
+        if answer is None:
+            answer = known[other] = other in self.planner(target, (other,), {other: 1.0}).evict
+        return answer
 
     def exclude(self, one: str, other: str) -> bool:
         """Whether one of the two always leaves for the other."""
-        return self.evicts(one, other) or self.evicts(other, one)
+        known = self.rivals.get(one)
+        if known is None:
+            known = self.rivals[one] = {}
+        answer = known.get(other)
+        if answer is None:
+            answer = known[other] = self.evicts(one, other) or self.evicts(other, one)
+        return answer
 
     def evicts_beside(self, target: str, other: str) -> bool:
         """Whether a target that is up asks the other to leave, as llama-swap's exclusive groups do."""

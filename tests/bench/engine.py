@@ -37,8 +37,13 @@ def run(options: Options) -> Iterator[Figure]:
     yield figure(
         f"engine: an event that swaps, {UP} running", [swap_among() for _ in range(ROUNDS)], "µs", limit=100
     )
+    # The engine does the same each time, so what an event costs is its fastest time, not what else ran meanwhile.
+    fastest = [min(times) for times in zip(*(crowd() for _ in range(ROUNDS)), strict=True)]
     yield figure(
-        "engine: an event, 5000 waiting for 50 models", [crowd() for _ in range(ROUNDS)], "µs", limit=100
+        "engine: an event, 5000 waiting for 50 models, 99 %",
+        [statistics.quantiles(fastest, n=100)[98]],
+        "µs",
+        limit=100,
     )
     if options.short:
         return
@@ -107,8 +112,8 @@ def swap_among() -> float:
     return (time.perf_counter() - begun) / swaps / 4 * 1e6
 
 
-def crowd() -> float:
-    """The 99th percentile over all events of serving 5000 callers of 50 models, room for one."""
+def crowd() -> list[float]:
+    """What each event costs, in µs, of serving 5000 callers of 50 models with room for one."""
     engine = Engine(Catalog(Model(f"m{number}") for number in range(50)), policy=Policy(patience=1.0))
     took: list[float] = []
     now = 0.0
@@ -116,7 +121,7 @@ def crowd() -> float:
     def handle(event: Event) -> tuple[Command, ...]:
         begun = time.perf_counter()
         commands = engine.handle(event, now)
-        took.append(time.perf_counter() - begun)
+        took.append((time.perf_counter() - begun) * 1e6)
         return commands
 
     todo: list[Event] = []
@@ -138,7 +143,7 @@ def crowd() -> float:
     while todo:
         now += 0.01
         follow(handle(todo.pop(0)))
-    return statistics.quantiles(took, n=100)[98] * 1e6
+    return took
 
 
 def queued(waiting: int) -> float:

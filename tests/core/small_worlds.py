@@ -114,7 +114,7 @@ _COPIED = {
     for cls in (State, Ticket, Run, Line, Waiting, Failures, Judge, RunRecord)
 }
 _CONTAINERS = frozenset({dict, OrderedDict, Counter, list, set})
-_CACHES = frozenset({"position", "pairs", "one_way"})
+_CACHES = frozenset({"position", "pairs", "rivals", "one_way"})
 """Fields of `State` that say again what the catalog and the planner say: they are replaced, never wrong."""
 
 
@@ -146,12 +146,12 @@ def _fork(value: Any, memo: dict[int, Any]) -> Any:
 
 COMPARED = {
     State: """tickets lines waiting runs plans wishes failures aborted shutdowns wake unsettled now
-        catalog planner settings experience arrivals last_run position pairs one_way""",
+        catalog planner settings experience arrivals last_run position pairs rivals one_way""",
     Run: """model number started_at deadline stage leases ready_at batch closed_for evict_for abandoned_at
         idle_since ended_at reason outdated""",
     Ticket: "model waiting run forwarded_at",
     Waiting: "ticket priority arrived_at order due caller",
-    Line: "model arrivals _by_arrival _by_priority _dues",
+    Line: "model arrivals _by_arrival _by_priority _dues _standing",
     Failures: "count until detail",
 }
 """The fields that `World.picture` has been thought through for; a test sees when there are others."""

@@ -187,7 +187,7 @@ def test_r14_whichever_of_two_victims_is_gone_first_makes_room_for_the_first_tar
         driven.tell(Released(ticket))
     assert driven.tell(Arrived(3, "c")) == (evict("a", 1, "c"),)
     assert driven.tell(Arrived(4, "d")) == (evict("b", 2, "d"),)
-    first, second = order
+    first, second = order[0], order[1]
     assert driven.tell(Exited(first, runs[first])) == (Start("c", 3),)
     assert driven.tell(Exited(second, runs[second])) == (Start("d", 4),)
 
