@@ -37,7 +37,7 @@ def run(options: Options) -> Iterator[Figure]:
     yield figure(
         f"engine: an event that swaps, {UP} running", [swap_among() for _ in range(ROUNDS)], "µs", limit=100
     )
-    # The engine does the same each time, so what an event costs is its fastest time, not what else ran meanwhile.
+    # The engine does the same each time, so an event costs its fastest time, whatever else ran meanwhile.
     fastest = [min(times) for times in zip(*(crowd() for _ in range(ROUNDS)), strict=True)]
     yield figure(
         "engine: an event, 5000 waiting for 50 models, 99 %",

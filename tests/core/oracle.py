@@ -100,6 +100,10 @@ class Judge:
             case ShutdownRequested():
                 self.shutting_down = True
             case CatalogReplaced(catalog, planner):
+                for model in tuple(self.aborted):
+                    before, after = self.catalog.by_id.get(model), catalog.by_id.get(model)
+                    if before is None or after is None or before.revision != after.revision:
+                        self.aborted.remove(model)
                 self.catalog = catalog
                 self.planner = planner or self.planner
                 for run in self.runs.values():
