@@ -150,7 +150,7 @@ class Driver:
         self._engine = engine
         self._launch = launch
         self._clock = clock
-        self._observe = observe
+        self._observers = [] if observe is None else [observe]
         self._inbox: deque[Event] = deque()
         self._draining = False
         self._closed = False
@@ -192,6 +192,10 @@ class Driver:
     def on_leaving(self, tell: Callable[[int], None]) -> None:
         """Call `tell` with the number of each run that will serve nobody any more; perhaps more than once."""
         self._on_leaving.append(tell)
+
+    def watch(self, observe: Callable[[Observation], None]) -> None:
+        """Call that as well after each event from now on, as the driver's own `observe`."""
+        self._observers.append(observe)
 
     def snapshot(self) -> Snapshot:
         """Look at the engine's state; for showing, never for deciding."""
@@ -252,8 +256,10 @@ class Driver:
             return
         for command in commands:
             self._perform(command)
-        if self._observe is not None:
-            self._observe(Observation(now, event, commands))
+        if self._observers:
+            observation = Observation(now, event, commands)
+            for observe in self._observers:
+                observe(observation)
         if self._engine.finished:
             self._finished.set()
 

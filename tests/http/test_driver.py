@@ -271,8 +271,12 @@ async def test_misuse_by_an_embedder_is_raised_to_it_and_harms_nobody(driver: Dr
 
 async def test_what_happens_is_observed(rig: Rig) -> None:
     seen: list[Observation] = []
-    async with Driver(Engine(catalog()), rig.launch, observe=seen.append) as driver, driver.lease("a"):
-        pass
+    later: list[Observation] = []
+    async with Driver(Engine(catalog()), rig.launch, observe=seen.append) as driver:
+        driver.watch(later.append)
+        async with driver.lease("a"):
+            pass
+    assert later == seen
     names = [type(one.event).__name__ for one in seen]
     assert names == ["Arrived", "BecameReady", "Released", "ShutdownRequested", "Exited"]
     assert [type(command).__name__ for one in seen for command in one.commands] == [
