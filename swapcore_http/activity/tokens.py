@@ -6,9 +6,8 @@ end that is there.
 """
 
 import json
-import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from attrs import evolve, frozen
@@ -22,6 +21,9 @@ MOST = 2**53
 KEYS = ("usage", "timings", "metrics")
 KEY = re.compile(r'(?<!\\)"(usage|timings|metrics)"\s*:\s*(?=\{)')
 """Inside of a string, every quote has a backslash before it: what this matches is a key."""
+
+QUICK = {key: f'"{key}"'.encode() for key in KEYS}
+"""What an answer has somewhere if it has anything to say."""
 
 STEP = re.compile(r'"(?:[^"\\]++|\\.)*+"|[\[\]{}]', re.DOTALL)
 """A string, which means nothing here, or a step up or down."""
@@ -75,24 +77,25 @@ def read_tokens(kind: str, path: str, head: bytes, tail: bytes | None) -> Readin
         `None` if it says nothing.
     """
     if "text/event-stream" in kind.lower():
-        found = _in_events(head, tail)
+        found: Iterable[tuple[str, Mapping[str, Any]]] = _in_events(head, tail)
     elif tail is None:
-        found = _in_json(_parsed(head), path)
+        found = _in_json(head, path)
     else:
         found = _in_ends(head, tail, path)
-    tokens, seconds, any_found = Tokens(), 0.0, False
-    timings: Mapping[str, Any] = {}
-    metrics: Mapping[str, Any] = {}
+    usages: list[Mapping[str, Any]] = []
+    timings: Mapping[str, Any] | None = None
+    metrics: Mapping[str, Any] | None = None
     for key, value in found:
-        any_found = True
         if key == "usage":
-            tokens = _with_usage(tokens, value)
+            usages.append(value)
         elif key == "timings":
             timings = value
         else:
             metrics = value
-    if not any_found:
+    if not usages and timings is None and metrics is None:
         return None
+    tokens = _sum(usages)
+    seconds = 0.0
     if timings:
         tokens, seconds = _with_timings(tokens, timings)
     if metrics:
@@ -105,14 +108,37 @@ def read_tokens(kind: str, path: str, head: bytes, tail: bytes | None) -> Readin
 Found = Iterator[tuple[str, Mapping[str, Any]]]
 
 
-def _parsed(text: bytes | str) -> Any:
+def _parsed(data: bytes) -> Any:
     try:
-        return json.loads(text)
+        return json.loads(_text(data))
     except (ValueError, RecursionError):
         return None
 
 
-def _in_json(data: Any, path: str) -> Found:
+def _in_json(text: bytes, path: str) -> Iterable[tuple[str, Mapping[str, Any]]]:
+    """Find the objects in a whole answer, mostly without parsing all of it."""
+    found = []
+    for key, quoted in QUICK.items():
+        place = text.rfind(quoted)
+        if place < 0:
+            continue
+        near = _text(text[place:])
+        match = KEY.match(near)
+        value = None if match is None else _object_at(near, match.end())
+        if (
+            text[:1] != b"{"
+            or text[place - 1 : place] == b"\\"
+            or value is None
+            or _depth(near[value[1] :]) != -1
+        ):
+            # Not where it is expected: what it is takes a closer look.
+            return _parsed_own(text, path)
+        found.append((key, value[0]))
+    return found
+
+
+def _parsed_own(text: bytes, path: str) -> Found:
+    data = _parsed(text)
     if isinstance(data, list) and data and path.startswith("/infill"):
         data = data[-1]
     if isinstance(data, dict):
@@ -143,7 +169,7 @@ def _in_events(head: bytes, tail: bytes | None) -> Found:
 
 
 def _in_event(line: bytes) -> Found:
-    if not line.startswith(b"data:") or not any(f'"{key}"'.encode() in line for key in KEYS):
+    if not line.startswith(b"data:") or not any(key in line for key in QUICK.values()):
         return
     data = _parsed(line[5:])
     if not isinstance(data, dict):
@@ -202,42 +228,41 @@ def _depth(text: str) -> int:
 # What it means ------------------------------------------------------------------
 
 
-def _with_usage(tokens: Tokens, usage: Mapping[str, Any]) -> Tokens:
-    """Take over what a usage object says, as OpenAI or Anthropic write it; a later one adds to the first."""
-    given_in = _count(usage, "prompt_tokens", "input_tokens")
-    given_out = _count(usage, "completion_tokens", "output_tokens")
-    if given_in == UNKNOWN:
-        # Rerankers say only how many there were in all.
-        given_in = max(_count(usage, "total_tokens") - max(given_out, 0), UNKNOWN)
-    cached = _count(usage, "cache_read_input_tokens")
-    for key in ("input_tokens_details", "prompt_tokens_details"):
-        details = usage.get(key)
-        if cached == UNKNOWN and isinstance(details, dict):
-            cached = _count(details, "cached_tokens")
-    return evolve(
-        tokens,
-        input=given_in if given_in > 0 else tokens.input,
-        output=given_out if given_out > 0 else tokens.output,
-        cached=cached if cached >= 0 else tokens.cached,
-    )
+def _sum(usages: list[Mapping[str, Any]]) -> Tokens:
+    """Sum up usage objects as OpenAI or Anthropic write them; what a later one counts replaces the count."""
+    tokens_in, tokens_out, cached = 0, 0, UNKNOWN
+    for usage in usages:
+        given_in = _first_count(usage, "prompt_tokens", "input_tokens")
+        given_out = _first_count(usage, "completion_tokens", "output_tokens")
+        if given_in < 0:
+            # Rerankers say only how many there were in all.
+            given_in = _count(usage.get("total_tokens")) - max(given_out, 0)
+        tokens_in = given_in if given_in > 0 else tokens_in
+        tokens_out = given_out if given_out > 0 else tokens_out
+        given_cached = _count(usage.get("cache_read_input_tokens"))
+        for key in ("input_tokens_details", "prompt_tokens_details"):
+            if given_cached < 0 and isinstance(details := usage.get(key), dict):
+                given_cached = _count(details.get("cached_tokens"))
+        cached = given_cached if given_cached >= 0 else cached
+    return Tokens(tokens_in, tokens_out, cached)
 
 
 def _with_timings(tokens: Tokens, timings: Mapping[str, Any]) -> tuple[Tokens, float]:
     """Take over what llama.cpp measured; also return the seconds it took."""
-    drafted, accepted = _count(timings, "draft_n"), _count(timings, "draft_n_accepted")
+    drafted, accepted = _count(timings.get("draft_n")), _count(timings.get("draft_n_accepted"))
     both = drafted >= 0 and accepted >= 0
-    cached = _count(timings, "cache_n")
+    cached = _count(timings.get("cache_n"))
     tokens = evolve(
         tokens,
-        input=max(_count(timings, "prompt_n"), 0),
-        output=max(_count(timings, "predicted_n"), 0),
+        input=max(_count(timings.get("prompt_n")), 0),
+        output=max(_count(timings.get("predicted_n")), 0),
         cached=cached if cached >= 0 else tokens.cached,
         drafted=drafted if both else tokens.drafted,
         accepted=accepted if both else tokens.accepted,
-        input_speed=_number(timings, "prompt_per_second"),
-        output_speed=_number(timings, "predicted_per_second"),
+        input_speed=_number(timings.get("prompt_per_second")),
+        output_speed=_number(timings.get("predicted_per_second")),
     )
-    took = max(_number(timings, "prompt_ms"), 0.0) + max(_number(timings, "predicted_ms"), 0.0)
+    took = max(_number(timings.get("prompt_ms")), 0.0) + max(_number(timings.get("predicted_ms")), 0.0)
     return tokens, took / 1000
 
 
@@ -246,12 +271,12 @@ def _with_metrics(tokens: Tokens, metrics: Mapping[str, Any]) -> Tokens:
     speculative = metrics.get("speculative_decoding")
     if isinstance(speculative, dict) and tokens.drafted == UNKNOWN:
         drafted, accepted = (
-            _count(speculative, "num_draft_tokens"),
-            _count(speculative, "num_accepted_draft_tokens"),
+            _count(speculative.get("num_draft_tokens")),
+            _count(speculative.get("num_accepted_draft_tokens")),
         )
         if drafted >= 0 and accepted >= 0:
             tokens = evolve(tokens, drafted=drafted, accepted=accepted)
-    first, between = _number(metrics, "time_to_first_token_ms"), _number(metrics, "mean_itl_ms")
+    first, between = _number(metrics.get("time_to_first_token_ms")), _number(metrics.get("mean_itl_ms"))
     if first > 0 and tokens.input_speed < 0:
         fresh = max(tokens.input - max(tokens.cached, 0), 0)
         tokens = evolve(tokens, input_speed=fresh / (first / 1000))
@@ -260,18 +285,18 @@ def _with_metrics(tokens: Tokens, metrics: Mapping[str, Any]) -> Tokens:
     return tokens
 
 
-def _count(data: Mapping[str, Any], *keys: str) -> int:
-    """Return the first of these that is a number of things; -1 if none is."""
-    for key in keys:
-        value = _number(data, key)
-        if value >= 0:
-            return int(value)
-    return UNKNOWN
+def _first_count(data: Mapping[str, Any], key: str, other: str) -> int:
+    """Return the first of the two that is a number of things; -1 if none is."""
+    count = _count(data.get(key))
+    return count if count >= 0 else _count(data.get(other))
 
 
-def _number(data: Mapping[str, Any], key: str) -> float:
-    """Return a number that is 0 or more; -1 if there is none."""
-    value = data.get(key)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return UNKNOWN
-    return float(value) if 0 <= value <= MOST and math.isfinite(value) else UNKNOWN
+def _count(value: object) -> int:
+    """Return a number of things; -1 if it is none."""
+    return int(_number(value))
+
+
+def _number(value: object) -> float:
+    """Return a number that is 0 or more; -1 if it is none."""
+    # Exactly: true is no number.
+    return value if (type(value) is int or type(value) is float) and 0 <= value <= MOST else UNKNOWN

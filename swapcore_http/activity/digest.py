@@ -1,0 +1,127 @@
+"""What does a recorded request come to, once it is over?"""
+
+import json
+from http import HTTPStatus
+
+from attrs import frozen
+
+from swapcore_http.activity.captures import (
+    WITHOUT_ANSWER,
+    WITHOUT_BODIES,
+    WITHOUT_QUESTION,
+    Capture,
+    raw_redacted,
+    redacted,
+)
+from swapcore_http.activity.ends import Ends
+from swapcore_http.activity.entries import NOTHING, Entry
+from swapcore_http.activity.recording import Recording
+from swapcore_http.activity.tokens import read_tokens
+from swapcore_http.activity.unpacking import UnpackError, unpacking
+
+__all__ = ["Digest", "digest"]
+
+MOST_ERROR = 500
+"""Bytes of an upstream's error message that are kept."""
+
+
+@frozen(eq=False)
+class Digest:
+    """What is remembered of one request."""
+
+    entry: Entry
+    capture: Capture | None
+
+
+def digest(recording: Recording, loading: float) -> Digest:
+    """Read what a closed recording holds.
+
+    Args:
+        recording: The recording, which is used up.
+        loading: How many seconds of its wait its model was loading.
+    """
+    body, head, tail = _ends_of(recording)
+    kind = recording.field(b"content-type")
+    ok = recording.status == HTTPStatus.OK
+    found = read_tokens(kind, recording.path, head, tail) if ok else None
+    if not ok and not recording.error:
+        recording.error = _told(recording.status, head if tail is None else b"")
+    arrived, headed = recording.arrived, recording.headed
+    ended = recording.ended or arrived
+    duration = ended - arrived
+    entry = Entry(
+        at=recording.at,
+        model=recording.model,
+        path=recording.path,
+        status=recording.status,
+        kind=kind,
+        tokens=NOTHING if found is None else found.tokens,
+        duration=duration if found is None else max(duration, found.seconds),
+        waited=(recording.forwarded or ended) - arrived,
+        loading=loading,
+        first_byte=None if headed is None else headed - arrived,
+        error=recording.error,
+        metadata=recording.metadata,
+    )
+    return Digest(entry, None if recording.asked is None else _capture(recording, body if ok else None))
+
+
+def _ends_of(recording: Recording) -> tuple[bytes | None, bytes, bytes | None]:
+    """Return the body as it came, if it is held whole, and the two ends of what it says."""
+    encoding = recording.encoding
+    ends = recording.ends
+    chunks = recording.take()
+    if ends is not None:
+        # More has come before.
+        if encoding:
+            recording.unpack(chunks)
+        else:
+            for chunk in chunks:
+                ends.feed(chunk)
+        return (None, *ends.cut())
+    body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+    if not encoding:
+        return body, body, None
+    unpack = unpacking(encoding)
+    if unpack is None:
+        return body, b"", None
+    ends = Ends()
+    try:
+        for piece in unpack(body):
+            ends.feed(piece)
+    except UnpackError as error:
+        recording.spoilt(error)
+    return (body, *ends.cut())
+
+
+def _capture(recording: Recording, answered: bytes | None) -> Capture:
+    assert recording.asked is not None  # noqa: S101 - or nothing is captured.
+    fields, asked = recording.asked
+    path = recording.path
+    mute = path in WITHOUT_BODIES
+    return Capture(
+        path,
+        redacted(fields),
+        None if mute or path in WITHOUT_QUESTION else asked,
+        raw_redacted(recording.fields),
+        None if mute or path in WITHOUT_ANSWER else answered,
+    )
+
+
+def _told(status: int, body: bytes) -> str:
+    """Find what an answer says that went wrong, in the places where servers say it."""
+    try:
+        data = json.loads(body)
+    except (ValueError, RecursionError):
+        data = None
+    if isinstance(data, dict):
+        error = data.get("error")
+        told = error.get("message") if isinstance(error, dict) else error
+        for text in (told, data.get("message"), data.get("detail")):
+            if isinstance(text, str) and text.strip():
+                raw = text.encode(errors="replace")
+                return raw[:MOST_ERROR].decode(errors="ignore") + ("..." if len(raw) > MOST_ERROR else "")
+    try:
+        return f"{status} {HTTPStatus(status).phrase}"
+    except ValueError:
+        return str(status)
