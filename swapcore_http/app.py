@@ -15,10 +15,22 @@ from swapcore_http.driver import Driver, EngineFailedError
 from swapcore_http.forward import MAX_FIELD
 from swapcore_http.logstreams import LogStreams
 from swapcore_http.responses import ApiError, error_response
-from swapcore_http.routes import comfyui, inference, listing, logs, operation, passthrough, profiles
+from swapcore_http.routes import (
+    activity,
+    comfyui,
+    inference,
+    listing,
+    logs,
+    metrics,
+    operation,
+    passthrough,
+    profiles,
+)
 from swapcore_http.routes.context import CONTEXT, Context
+from swapcore_http.routes.metrics import TALLIES
 from swapcore_http.routes.unknown import answer_unknown
 from swapcore_http.upstreams import Upstreams
+from swapcore_http.watching import watch
 
 __all__ = ["make_app", "make_runner"]
 
@@ -36,12 +48,15 @@ def make_app(driver: Driver, config: Config) -> web.Application:
     driver.on_leaving(upstreams.forget)
     bodies = Bodies(config.max_body_mb * 1024 * 1024)
     streams = LogStreams(config.log_to_stdout, config.log_time_format)
-    app[CONTEXT] = Context(driver, config, bodies, upstreams, streams)
+    recorder, tallies = watch(driver, config)
+    app[CONTEXT] = Context(driver, config, bodies, upstreams, streams, recorder)
+    app[TALLIES] = tallies
     app.cleanup_ctx.append(_keep_logs)
     app.on_shutdown.append(_end_logs)
     app.on_cleanup.append(_close_connections)
+    app.cleanup_ctx.append(metrics.keep_watch)
     app.on_response_prepare.append(hide_server)
-    for module in (comfyui, inference, listing, logs, operation, passthrough, profiles):
+    for module in (activity, comfyui, inference, listing, logs, metrics, operation, passthrough, profiles):
         app.router.add_routes(module.routes())
     return app
 
@@ -77,6 +92,7 @@ async def _end_logs(app: web.Application) -> None:
 
 async def _close_connections(app: web.Application) -> None:
     app[CONTEXT].upstreams.close()
+    await app[CONTEXT].recorder.stop()
 
 
 async def hide_server(_: web.Request, response: web.StreamResponse) -> None:

@@ -25,7 +25,8 @@ __all__ = [
     "redacted",
 ]
 
-SECRETS = ("authorization", "proxy-authorization", "cookie", "set-cookie", "x-api-key")
+SECRETS = ("Authorization", "Proxy-Authorization", "Cookie", "Set-Cookie", "X-Api-Key")
+RAW_SECRETS = frozenset(name.lower().encode() for name in SECRETS)
 SECRET_LENGTHS = frozenset(map(len, SECRETS))
 REDACTED = "[REDACTED]"
 
@@ -60,11 +61,10 @@ def redacted(fields: Fields) -> Fields:
 def raw_redacted(fields: RawFields) -> RawFields:
     """Do the same for fields as they came."""
     for name, _ in fields:
-        if len(name) in SECRET_LENGTHS and name.decode("latin-1").lower() in SECRETS:
-            return tuple(
-                (name, REDACTED.encode() if name.decode("latin-1").lower() in SECRETS else value)
-                for name, value in fields
-            )
+        # Most names need not be looked at any closer than this.
+        if len(name) in SECRET_LENGTHS and name.lower() in RAW_SECRETS:
+            hidden = REDACTED.encode()
+            return tuple((name, hidden if name.lower() in RAW_SECRETS else value) for name, value in fields)
     return fields
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from attrs import frozen
 
-__all__ = ["SORTS", "BadQueryError", "Query", "instant", "parse_query"]
+__all__ = ["SORTS", "BadQueryError", "Query", "UnreadableError", "instant", "parse_query"]
 
 SORTS = {
     "id": "id",
@@ -35,6 +35,10 @@ MAX_SHOWN = 50
 
 class BadQueryError(Exception):
     """The query makes no sense; the text says why."""
+
+
+class UnreadableError(Exception):
+    """The record of requests cannot be read; the text says why."""
 
 
 @frozen(kw_only=True)

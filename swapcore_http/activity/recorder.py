@@ -12,7 +12,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from attrs import frozen
 
@@ -21,7 +21,10 @@ from swapcore_http.activity.digest import Digest, digest
 from swapcore_http.activity.entries import Entry
 from swapcore_http.activity.loads import Loads
 from swapcore_http.activity.recording import Budget, Recording
-from swapcore_http.activity.store import Store
+
+if TYPE_CHECKING:
+    # It is imported where it is needed first: SQLite takes longer than all the rest here.
+    from swapcore_http.activity.store import Store
 
 __all__ = ["Recorder", "Told"]
 
@@ -65,7 +68,7 @@ class _Part:
 
 @frozen
 class _Question:
-    ask: Callable[[Store], Any]
+    ask: Callable[["Store"], Any]
     answer: asyncio.Future[Any]
 
 
@@ -73,18 +76,19 @@ class Recorder:
     """Records the requests of one server. All but the thread's own part belongs to the event loop.
 
     Args:
-        store: Where entries go.
+        open_store: Makes where entries go; called in the thread, once there are any.
         captures: Where bodies go.
         loads: When runs were loading.
     """
 
-    def __init__(self, store: Store, captures: Captures, loads: Loads) -> None:
+    def __init__(self, open_store: Callable[[], "Store"], captures: Captures, loads: Loads) -> None:
         self.captures = captures
         self.loads = loads
         self.dropped = 0
         """How many requests were not recorded, because too much was waiting."""
 
-        self._store = store
+        self._open_store = open_store
+        self._closed: list[Callable[[Recording], None]] = []
         self._subscribers: list[Told] = []
         self._queue: deque[tuple[Recording, float] | _Part | _Question] = deque()
         self._held = 0
@@ -111,8 +115,11 @@ class Recorder:
 
     def close(self, recording: Recording) -> None:
         """Take a recording that is over."""
+        recording.close()
         if recording.reserved:
             self.captures.give_back(recording.reserved)
+        for tell in self._closed:
+            tell(recording)
         if len(self._queue) >= MOST_WAITING or self._held - self._freed > MOST_HELD:
             if not self.dropped:
                 logger.warning("requests come faster than they can be recorded; some are left out")
@@ -128,7 +135,11 @@ class Recorder:
         self._subscribers.append(tell)
         return lambda: self._subscribers.remove(tell)
 
-    async def ask(self, question: Callable[[Store], Result]) -> Result:
+    def on_closed(self, tell: Callable[[Recording], None]) -> None:
+        """Call `tell`, which has to be quick, with each recording as soon as its request is over."""
+        self._closed.append(tell)
+
+    async def ask(self, question: Callable[["Store"], Result]) -> Result:
         """Ask the store something, once all that was recorded before is in it."""
         answer: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._put(_Question(question, answer))
@@ -168,6 +179,7 @@ class Recorder:
     # In the thread
 
     def _run(self) -> None:
+        self._store = self._open_store()
         while True:
             self._wake.wait()
             if not self._stopping:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from swapcore_http.activity.entries import Entry
-from swapcore_http.activity.queries import Query
+from swapcore_http.activity.queries import Query, UnreadableError
 from swapcore_http.activity.statistics import histogram
 from swapcore_http.activity.tokens import Tokens
 
@@ -76,7 +76,39 @@ class Store:
         return self._last - len(entries) + 1
 
     def find(self, query: Query) -> Found:
-        """Find entries and say how many there are in all."""
+        """Find entries and say how many there are in all.
+
+        Raises:
+            UnreadableError: the database cannot be read.
+        """
+        try:
+            return self._find(query)
+        except sqlite3.Error as error:
+            raise UnreadableError(str(error)) from error
+
+    def statistics(self, model: str = "") -> dict[str, Any]:
+        """Sum up the entries of a model, or of all.
+
+        Raises:
+            UnreadableError: the database cannot be read.
+        """
+        try:
+            return self._statistics(model)
+        except sqlite3.Error as error:
+            raise UnreadableError(str(error)) from error
+
+    def close(self) -> None:
+        """Write what is left."""
+        if self._path is not None and self._waiting:
+            try:
+                self._write()
+            except sqlite3.Error as error:
+                self._complain(error)
+        if self._opened is not None:
+            self._opened.close()
+            self._opened = None
+
+    def _find(self, query: Query) -> Found:
         where, values = query.where()
         columns = ", ".join(COLUMNS)
         database = self._current()
@@ -87,8 +119,7 @@ class Store:
         )
         return [(row[0], _entry(row[1:])) for row in rows], int(total)
 
-    def statistics(self, model: str = "") -> dict[str, Any]:
-        """Sum up the entries of a model, or of all."""
+    def _statistics(self, model: str) -> dict[str, Any]:
         where, values = Query(models=(model,) if model else ()).where()
         database = self._current()
         counts = database.execute(
@@ -104,17 +135,6 @@ class Store:
             "prompt_histogram": histogram(database, "input_speed", TABLE, where, values),
             "gen_histogram": histogram(database, "output_speed", TABLE, where, values),
         }
-
-    def close(self) -> None:
-        """Write what is left."""
-        if self._path is not None and self._waiting:
-            try:
-                self._write()
-            except sqlite3.Error as error:
-                self._complain(error)
-        if self._opened is not None:
-            self._opened.close()
-            self._opened = None
 
     def _current(self) -> sqlite3.Connection:
         """Return the database with all that waits for it, if it can be written."""

@@ -103,6 +103,12 @@ class Config(Settings):
         """Say which priority the callers of a model arrive with."""
         return self._priorities.get(model_id, 0)
 
+    def patience_of(self, model_id: str) -> float:
+        """Say how many seconds callers who do not say may wait for a model before it goes first."""
+        model = self.models.get(model_id)
+        own = None if model is None else model.patience
+        return self.patience if own is None else own
+
     def catalog(self) -> Catalog:
         """Describe the models to the engine."""
         return Catalog(self._model(model) for model in self.models.values())

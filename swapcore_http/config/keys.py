@@ -27,16 +27,12 @@ UNSUPPORTED: dict[type, dict[str, str]] = {
     Settings: {
         "allowed_hosts": "",
         "api_keys": "who may ask",
-        "capture_buffer": "",
         "cors_origins": "",
         "keep_alive_after": "",
         "log_requests": "",
-        "metrics_max_in_memory": "",
         "peers": "which models there are",
-        "performance": "",
         "send_loading_state": "",
         "session_ids": "",
-        "store": "",
         "websocket_idle": "",
     },
     ModelConfig: {

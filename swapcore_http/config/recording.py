@@ -31,6 +31,11 @@ class StoreConfig:
     path: str = field(default="", kw_only=False, metadata=written("path", "the path of a file"))
     """The file; it need not exist, but its directory must."""
 
+    max_rows: int = field(
+        default=1_000_000, metadata=written("maxRows", "a number, 0 for no limit", minimum=0)
+    )
+    """How many requests are kept, the latest; 0 for all."""
+
 
 @frozen(kw_only=True)
 class PerformanceConfig:

@@ -138,6 +138,9 @@ class SurfaceSettings:
     )
     """How the machine is watched."""
 
+    upstream_metrics: bool = field(default=False, metadata=written("metrics.upstreams", "true or false"))
+    """Whether `/metrics` shows what the models' own servers say at `/metrics` as well."""
+
     log_requests: bool = field(default=False, metadata=written("logRequests", "true or false"))
     """Has no effect, as in llama-swap: requests are logged at the level `info`."""
 

@@ -106,7 +106,10 @@ async def answer(request: web.Request, target: str) -> web.StreamResponse:
                 rename = model.use_model_name or rename
             edits = await _edits(request, body, named, Changes(rename, model.filters, who.name))
             sent = body.edited(edits) if edits else body
-            return await serve(request, model.id, target=target, body=sent)
+            recorded = None
+            if request.method == "POST":
+                recorded = {} if who.selector is None else {"selector": who.selector}
+            return await serve(request, model.id, target=target, body=sent, recorded=recorded)
 
 
 def _with_query(target: str, named: Named, rename: str | None) -> str:

@@ -7,7 +7,7 @@ A model's id may itself have slashes: the longest name that exists counts.
 import re
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import quote, unquote
 
 from aiohttp import web
@@ -16,6 +16,7 @@ from swapcore_http.bodies import receiving
 from swapcore_http.config import Names, PeerModel, ProfileConfig
 from swapcore_http.responses import ApiError
 from swapcore_http.routes.context import CONTEXT, is_ready, serve
+from swapcore_http.routes.inference import PATHS
 
 __all__ = ["add_slash", "find_upstream", "pass_on", "routes"]
 
@@ -76,8 +77,11 @@ async def pass_on(request: web.Request, model: str, target: str) -> web.StreamRe
     Raises:
         ApiError: it does not answer, for the reason given.
     """
+    recorded: dict[str, Any] | None = None
+    if request.method == "POST" and target.partition("?")[0] in PATHS:
+        recorded = {}
     async with receiving(request, request.app[CONTEXT].bodies) as body:
-        return await serve(request, model, target=target, body=body)
+        return await serve(request, model, target=target, body=body, recorded=recorded)
 
 
 def find_upstream(

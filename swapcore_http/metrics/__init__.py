@@ -1,0 +1,1 @@
+"""How busy are the models and the machine, in numbers that monitoring systems collect?"""

@@ -1,0 +1,41 @@
+"""What is put together so that a server's requests are recorded and counted?"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from swapcore_http.activity.captures import Captures
+from swapcore_http.activity.loads import Loads
+from swapcore_http.activity.recorder import Recorder
+from swapcore_http.config import Config
+from swapcore_http.driver import Driver
+from swapcore_http.metrics.tallies import Tallies
+from swapcore_http.routes.inference import PATHS
+
+if TYPE_CHECKING:
+    from swapcore_http.activity.store import Store
+
+__all__ = ["watch"]
+
+MEBIBYTE = 1024 * 1024
+
+
+def watch(driver: Driver, config: Config) -> tuple[Recorder, Tallies]:
+    """Make what records and counts the requests of a server, and have it watch the driver."""
+    loads = Loads()
+    tallies = Tallies(frozenset(PATHS), config.patience_of)
+    recorder = Recorder(
+        lambda: _open_store(config), Captures(max(0, config.capture_buffer) * MEBIBYTE), loads
+    )
+    recorder.on_closed(tallies.closed)
+    recorder.subscribe(tallies.recorded)
+    driver.watch(loads.observe)
+    driver.watch(tallies.observe)
+    return recorder, tallies
+
+
+def _open_store(config: Config) -> "Store":
+    from swapcore_http.activity.store import Store  # noqa: PLC0415 - SQLite is for those who are asked something.
+
+    if config.store is not None:
+        return Store(Path(config.store.path.strip()).expanduser(), config.store.max_rows)
+    return Store(None, config.metrics_max_in_memory if config.metrics_max_in_memory > 0 else 1000)
