@@ -31,6 +31,7 @@ from swapcore_http.routes.metrics import TALLIES
 from swapcore_http.routes.unknown import answer_unknown
 from swapcore_http.upstreams import Upstreams
 from swapcore_http.watching import watch
+from swapcore_http.websockets import Tunnels
 
 __all__ = ["make_app", "make_runner"]
 
@@ -45,11 +46,13 @@ def make_app(driver: Driver, config: Config) -> web.Application:
     """
     app = web.Application(middlewares=[answer_preflight, answer_errors, answer_unknown])
     upstreams = Upstreams()
+    tunnels = Tunnels(upstreams)
     driver.on_leaving(upstreams.forget)
+    driver.on_leaving(tunnels.leaving)
     bodies = Bodies(config.max_body_mb * 1024 * 1024)
     streams = LogStreams(config.log_to_stdout, config.log_time_format)
     recorder, tallies = watch(driver, config)
-    app[CONTEXT] = Context(driver, config, bodies, upstreams, streams, recorder)
+    app[CONTEXT] = Context(driver, config, bodies, upstreams, streams, recorder, tunnels)
     app[TALLIES] = tallies
     app.cleanup_ctx.append(_keep_logs)
     app.on_shutdown.append(_end_logs)

@@ -7,10 +7,11 @@ its first byte the client is told with a 502, after it the connection is reset.
 
 import asyncio
 import logging
+from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from http import HTTPStatus
-from typing import Final
+from typing import Final, Protocol
 
 import anyio
 from aiohttp import web
@@ -18,7 +19,6 @@ from attrs import frozen
 
 from swapcore_http.bodies import Body
 from swapcore_http.delivery import Delivery, IntoStarted, ToClient, abort
-from swapcore_http.driver import Lease
 from swapcore_http.framing import Fields, Head
 from swapcore_http.headers import Outgoing, request_head
 from swapcore_http.relay import (
@@ -35,7 +35,7 @@ from swapcore_http.relay import (
 from swapcore_http.responses import ApiError
 from swapcore_http.upstreams import CannotConnectError, Connection, Origin, Upstreams
 
-__all__ = ["MAX_FIELD", "PLAIN", "Manner", "Unfit", "forward", "forward_into", "forward_upgrade"]
+__all__ = ["MAX_FIELD", "PLAIN", "Leased", "Manner", "Unfit", "forward", "forward_into", "forward_upgrade"]
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +47,29 @@ MAX_FIELD: Final = 64 * 1024
 
 LARGE: Final = 256 * 1024
 """Bytes from which on a body is written piece by piece."""
+
+
+class Leased(Protocol):
+    """What a request needs of a lease."""
+
+    @property
+    def model(self) -> str:
+        """What the upstream is called in messages."""
+
+    @property
+    def url(self) -> str:
+        """The base URL at which it answers."""
+
+    @property
+    def run(self) -> int:
+        """The number under which its connections are kept."""
+
+    @property
+    def cut(self) -> str | None:
+        """Why it is not to be used any more, if that is so."""
+
+    def on_cut(self, tell: Callable[[str], None]) -> None:
+        """Call `tell` with the reason when that is so."""
 
 
 @frozen
@@ -86,7 +109,7 @@ class Unfit:
 
 async def forward(
     request: web.Request,
-    lease: Lease,
+    lease: Leased,
     upstreams: Upstreams,
     *,
     target: str,
@@ -116,7 +139,7 @@ async def forward(
 async def forward_into(
     started: web.StreamResponse,
     request: web.Request,
-    lease: Lease,
+    lease: Leased,
     upstreams: Upstreams,
     *,
     target: str,
@@ -144,7 +167,7 @@ async def forward_into(
 
 
 async def forward_upgrade(
-    request: web.Request, lease: Lease, upstreams: Upstreams, *, target: str, manner: Manner = PLAIN
+    request: web.Request, lease: Leased, upstreams: Upstreams, *, target: str, manner: Manner = PLAIN
 ) -> web.StreamResponse | Switched:
     """Do as `forward` does, and pass the client's wish for another protocol on.
 
@@ -181,7 +204,7 @@ class _Exchange:
     def __init__(
         self,
         request: web.Request,
-        lease: Lease,
+        lease: Leased,
         upstreams: Upstreams,
         delivery: Delivery,
         *,

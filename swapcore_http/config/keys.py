@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 import attrs
 
 from swapcore_http.config.kinds import Shape, kinds_of
+from swapcore_http.config.parts import PeerTimeoutsConfig, TimeoutsConfig
 from swapcore_http.config.problems import Finding, Path, Severity, describe, nearest
 from swapcore_http.config.public_names import PeerConfig
 from swapcore_http.config.schema import ModelConfig, Settings
@@ -33,16 +34,13 @@ UNSUPPORTED: dict[type, dict[str, str]] = {
         "peers": "which models there are",
         "send_loading_state": "",
         "session_ids": "",
-        "websocket_idle": "",
     },
     ModelConfig: {
         "forward_auth": "",
-        "ignore_websockets": "",
-        "on_client_abort": "",
         "send_loading_state": "",
-        "stall_timeout": "",
-        "timeouts": "",
     },
+    TimeoutsConfig: dict.fromkeys(("keepalive", "tls_handshake", "expect_continue", "idle_conn"), ""),
+    PeerTimeoutsConfig: dict.fromkeys(("keepalive", "tls_handshake", "expect_continue", "idle_conn"), ""),
     PeerConfig: {},
 }
 """Settings that nothing honours yet, and what ignoring one would change; where that is little, it is empty.

@@ -10,8 +10,10 @@ from swapcore_http.config import PeerModel
 from swapcore_http.extract import Edit, Named, NoModelError, UnreadableError, edited, find_model
 from swapcore_http.filters import Changes, UnfilteredError, body_edits
 from swapcore_http.responses import ApiError
-from swapcore_http.routes.context import CONTEXT, serve
+from swapcore_http.routes.context import CONTEXT
+from swapcore_http.routes.serving import serve
 from swapcore_http.routes.targets import UnknownModelError, meant, unknown_model
+from swapcore_http.websockets import is_websocket
 
 __all__ = ["PATHS", "QUERIED", "SHORTENED", "answer", "routes"]
 
@@ -95,7 +97,7 @@ async def answer(request: web.Request, target: str) -> web.StreamResponse:
     context = request.app[CONTEXT]
     async with received(request, context.bodies) as body:
         named = await _find(request, body)
-        with meant(context, named.name) as who:
+        with meant(context, named.name, websocket=is_websocket(request)) as who:
             if isinstance(who.target, PeerModel):
                 raise unknown_model(who.name)
             model = context.config.models[who.target]

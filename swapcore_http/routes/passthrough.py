@@ -15,8 +15,9 @@ from aiohttp import web
 from swapcore_http.bodies import receiving
 from swapcore_http.config import Names, PeerModel, ProfileConfig
 from swapcore_http.responses import ApiError
-from swapcore_http.routes.context import CONTEXT, is_ready, serve
+from swapcore_http.routes.context import CONTEXT, is_ready
 from swapcore_http.routes.inference import PATHS
+from swapcore_http.routes.serving import serve
 
 __all__ = ["add_slash", "find_upstream", "pass_on", "routes"]
 

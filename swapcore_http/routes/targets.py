@@ -49,13 +49,13 @@ def unknown_model(name: str) -> UnknownModelError:
 
 
 @contextmanager
-def meant(context: Context, asked: str, *, lasting: bool = True) -> Iterator[Meant]:
+def meant(context: Context, asked: str, *, websocket: bool = False) -> Iterator[Meant]:
     """Find who is to answer a request for that name.
 
     Args:
         context: The server.
         asked: The name.
-        lasting: Whether a selector should count the request until the block ends.
+        websocket: Whether the request is one; if its target ignores them, no selector counts it.
 
     Raises:
         UnknownModelError: there is none.
@@ -85,7 +85,7 @@ def meant(context: Context, asked: str, *, lasting: bool = True) -> Iterator[Mea
     except NoTargetError as error:
         raise ApiError(HTTPStatus.SERVICE_UNAVAILABLE, str(error)) from None
     chosen, target = targets[place]
-    if not lasting:
+    if websocket and isinstance(target, str) and context.config.models[target].ignore_websockets:
         yield Meant(target, chosen, selector.id)
         return
     with context.selectors.reserving(selector, target):

@@ -1,8 +1,8 @@
 """What becomes of a request whose path is none of ours?
 
-A path that only needs tidying up is sent to the tidy one. A POST that names a
-model which there is goes to that model, so that an API that is newer than
-this server needs no new release of it. All others find nothing.
+A path that only needs tidying up is sent to the tidy one. A POST or a websocket
+that names a model which there is goes to that model, so that an API that is
+newer than this server needs no new release of it. All others find nothing.
 """
 
 import posixpath
@@ -14,6 +14,7 @@ from aiohttp.typedefs import Handler
 from swapcore_http.routes import inference
 from swapcore_http.routes.context import CONTEXT
 from swapcore_http.routes.targets import UnknownModelError
+from swapcore_http.websockets import is_websocket
 
 __all__ = ["answer_unknown", "tidy"]
 
@@ -28,7 +29,9 @@ async def answer_unknown(request: web.Request, handler: Handler) -> web.StreamRe
     if clean != path:
         location = clean + (query and f"?{query}")
         return web.Response(status=HTTPStatus.TEMPORARY_REDIRECT, headers={"Location": location})
-    if request.method == "POST" and request.app[CONTEXT].config.route_unknown_paths:
+    if (request.method == "POST" or is_websocket(request)) and request.app[
+        CONTEXT
+    ].config.route_unknown_paths:
         try:
             return await inference.answer(request, request.rel_url.raw_path_qs)
         except UnknownModelError as error:
