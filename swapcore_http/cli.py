@@ -47,6 +47,8 @@ def _run(options: argparse.Namespace) -> int:
         return _explain(options)
     if options.command == "schema":
         return _schema(options)
+    if options.command == "init":
+        return _init(options)
     return _serve(options)
 
 
@@ -114,6 +116,35 @@ def _parser() -> argparse.ArgumentParser:
         "schema", help="print a JSON Schema of configurations, for editors", allow_abbrev=False
     )
     schema.add_argument("--markdown", action="store_true", help="print a page for people instead")
+
+    init = commands.add_parser("init", help="write a first configuration to go on from", allow_abbrev=False)
+    init.add_argument(
+        "--config",
+        "-config",
+        type=Path,
+        default=Path("config.yaml"),
+        metavar="PATH",
+        help="the file to write, - for standard output (default: %(default)s)",
+    )
+    init.add_argument("--force", action="store_true", help="replace the file if it exists")
+    init.add_argument(
+        "--from-llama-server",
+        action="append",
+        default=[],
+        metavar="ARGS",
+        help="the arguments of a llama-server that you start by hand, in quotes; may be given again",
+    )
+    init.add_argument(
+        "--gguf", type=Path, action="append", default=[], metavar="DIR", help="a directory of GGUF files"
+    )
+    init.add_argument(
+        "--ollama",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="Ollama's directory of models, such as ~/.ollama/models",
+    )
     return parser
 
 
@@ -197,6 +228,34 @@ def _schema(options: argparse.Namespace) -> int:
     from swapcore_http.config.json_schema import json_schema
 
     print(json.dumps(json_schema(), indent=2, ensure_ascii=False, allow_nan=False))
+    return OK
+
+
+def _init(options: argparse.Namespace) -> int:
+    from swapcore_http.init.gathering import gather
+    from swapcore_http.init.llama_server import ArgumentsError
+    from swapcore_http.init.writing import configuration, write_new
+
+    to_stdout = str(options.config) == "-"
+    try:
+        found = gather(options.from_llama_server, options.gguf, options.ollama)
+        if not found.models and (options.gguf or options.ollama):
+            print("swapcore-http: there are no models in these directories", file=sys.stderr)
+            return FAILED
+        path = "config.yaml" if to_stdout else str(options.config)
+        text = configuration(found.models, path, left_out=found.left_out)
+        if to_stdout:
+            print(text, end="")
+            return OK
+        write_new(options.config, text, force=options.force)
+    except ArgumentsError as error:
+        print(f"swapcore-http: --from-llama-server {error}", file=sys.stderr)
+        return FAILED
+    except OSError as error:
+        print(f"swapcore-http: {error}", file=sys.stderr)
+        return FAILED
+    count = "a sample model" if not found.models else f"{len(found.models)} models"
+    print(f"{options.config} has {count} now; swapcore-http check --config {options.config} checks it")
     return OK
 
 

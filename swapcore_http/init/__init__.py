@@ -1,0 +1,1 @@
+"""How does somebody who has models come to a first configuration?"""
