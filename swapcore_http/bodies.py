@@ -22,6 +22,7 @@ from aiohttp import web
 from anyio import to_thread
 from attrs import define, field
 
+from swapcore_http.bigbody import Windows
 from swapcore_http.extract import Edit, edited
 from swapcore_http.hangup import watching
 from swapcore_http.responses import ApiError
@@ -291,6 +292,11 @@ class Body:
         if self._data is None and self.whole and not self._edits:
             self._data = self._kept.data()
         return self._data
+
+    def content(self) -> bytes | Windows:
+        """Return what a whole body says, without its edits, so that it can be looked through in a thread."""
+        data = self.data
+        return Windows(self._kept.read, self._kept.size) if data is None else data
 
     def read(self, start: int, size: int) -> bytes:
         """Return so many bytes of a whole body from there, without its edits; call it in a thread.

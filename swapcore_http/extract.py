@@ -15,6 +15,7 @@ from urllib.parse import quote_plus, unquote_to_bytes
 
 from attrs import frozen
 
+from swapcore_http.bigbody import Windows, find_member
 from swapcore_http.jsontext import Member, decoded, members, offsets, skip
 
 __all__ = ["Edit", "Named", "NoModelError", "UnreadableError", "edited", "find_model"]
@@ -23,6 +24,9 @@ NO_MODEL = "no model id could be identified"
 
 MAX_FORM_FIELDS = 10_000
 """Fields of a form, or parts of a multipart body, that are looked at."""
+
+MAX_FORM = 8 * 1024 * 1024
+"""Bytes of an urlencoded form that are looked at."""
 
 MAX_PART_HEAD = 16 * 1024
 """Bytes of the header fields of one multipart part that are looked at."""
@@ -75,7 +79,7 @@ def edited(data: bytes, edits: list[Edit]) -> bytes:
     return b"".join([*pieces, data[done:]])
 
 
-def find_model(*, method: str, query: str, content_type: str, body: bytes) -> Named:
+def find_model(*, method: str, query: str, content_type: str, body: bytes | Windows) -> Named:
     """Find the model's name in a request.
 
     It takes time in proportion to the body's length: call it in a thread if
@@ -85,7 +89,8 @@ def find_model(*, method: str, query: str, content_type: str, body: bytes) -> Na
         method: The HTTP method. With GET and HEAD only the query counts.
         query: The raw query, without its question mark.
         content_type: The `Content-Type` field, empty if there is none.
-        body: The whole body.
+        body: The whole body. If it is too large to be read at once, the first
+            `model` counts, and JSON may be malformed after that.
 
     Raises:
         NoModelError: no name, or an empty one.
@@ -97,12 +102,12 @@ def find_model(*, method: str, query: str, content_type: str, body: bytes) -> Na
         named = _in_form(query.encode(errors="surrogateescape"), in_query=True)
         hint = "the query has no `model`"
     elif "application/json" in kind:
-        return _in_json(body)
+        return _in_json(body) if isinstance(body, bytes) else _in_big_json(body)
     elif "multipart/form-data" in kind:
         named = _in_multipart(body, content_type)
         hint = "the form has no field `model`"
     else:
-        named = _in_form(body if "application/x-www-form-urlencoded" in kind else b"")
+        named = _in_form(body[:MAX_FORM] if "application/x-www-form-urlencoded" in kind else b"")
         if not named.name:
             named = _in_form(query.encode(errors="surrogateescape"), in_query=True)
         hint = "neither form nor query has a field `model`"
@@ -155,6 +160,14 @@ def _in_json(body: bytes) -> Named:
     return Named(name, tuple(zip(ends, ends, strict=True)), _as_json, is_json=True)
 
 
+def _in_big_json(body: Windows) -> Named:
+    found = find_member(body, "model")
+    if found is None or not found[0]:
+        raise NoModelError(f"{NO_MODEL}: the body, which is a large one, has no `model`")
+    value, start, end = found
+    return Named(str(value), ((start, end),), _as_json, is_json=True)
+
+
 def _read(text: str, *, lenient: bool) -> tuple[list[Member], str | None]:
     """Collect the members called `model`, and say what is wrong with what comes after them."""
     found = []
@@ -175,7 +188,7 @@ def _as_json(name: str) -> str:
     return json.dumps(name, ensure_ascii=False)
 
 
-def _in_multipart(body: bytes, content_type: str) -> Named:
+def _in_multipart(body: bytes | Windows, content_type: str) -> Named:
     boundary = _fields(b"Content-Type: " + content_type.encode(errors="replace")).get_boundary()
     if not boundary:
         return Named("")
@@ -190,7 +203,7 @@ def _in_multipart(body: bytes, content_type: str) -> Named:
     return Named(body[first:last].decode(errors="replace"), tuple(spans))
 
 
-def _parts(body: bytes, delimiter: bytes) -> Iterator[tuple[bytes, int, int]]:
+def _parts(body: bytes | Windows, delimiter: bytes) -> Iterator[tuple[bytes, int, int]]:
     """Yield the header block of each complete part, and where its content starts and ends."""
     position = 0 if body.startswith(delimiter) else body.find(b"\r\n" + delimiter) + 2
     for _ in range(MAX_FORM_FIELDS):

@@ -148,7 +148,7 @@ async def _find(request: web.Request, body: Body) -> Named:
             method=request.method,
             query=request.rel_url.raw_query_string,
             content_type=request.headers.get("Content-Type", ""),
-            body=body.read(0, length),
+            body=body.content(),
         )
 
     try:
