@@ -170,7 +170,7 @@ class Request:
         self.lower = {name.lower(): value for name, value in self.headers}
         self.knobs: dict[str, Any] = dict(self.query)
         self.knobs |= {n[7:].replace("-", "_"): v for n, v in self.lower.items() if n.startswith("x-fake-")}
-        self.body = b""
+        self.body = bytearray()
         self.body_length = 0
         self.body_hash = hashlib.sha256()
         self.keep_alive = self.lower.get("connection", "").lower() != "close"
