@@ -59,6 +59,9 @@ QUERIED = ("/v1/audio/voices", "/sdapi/v1/loras", "/props")
 LARGE = 64 * 1024
 """Bytes from which on a body is looked through in a thread: everybody else would wait for that."""
 
+MOST_FILTERED = 64 * 1024 * 1024
+"""Bytes of a body that is to be filtered: it is read at once for that, and takes several times as much."""
+
 SHOWN = 200
 """Characters of a content encoding that are repeated to the client."""
 
@@ -129,13 +132,17 @@ async def _edits(request: web.Request, body: Body, named: Named, wanted: Changes
         ApiError: it cannot be filtered.
     """
     length = body.length or 0
+    if not (named.is_json and wanted.look_inside):
+        return body_edits(b"", named, wanted)
+    if length > MOST_FILTERED:
+        message = f"what this model's filters change may have {MOST_FILTERED} bytes, and the body has more"
+        raise ApiError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, message)
 
     def edits() -> list[Edit]:
         return body_edits(body.read(0, length), named, wanted)
 
     try:
-        cheap = length < LARGE or not wanted.look_inside
-        return edits() if cheap else await anyio.to_thread.run_sync(edits)
+        return edits() if length < LARGE else await anyio.to_thread.run_sync(edits)
     except UnfilteredError as error:
         raise ApiError(HTTPStatus.BAD_REQUEST, f"{error}{_packed(request)}") from None
 

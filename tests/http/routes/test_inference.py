@@ -10,6 +10,7 @@ import aiohttp
 import anyio.to_thread
 import pytest
 
+from swapcore_http.config.parts import FiltersConfig
 from swapcore_http.routes import inference
 from tests.http.serving import fake, serving
 
@@ -161,3 +162,12 @@ async def test_model_in_the_query_of_a_post_without_a_type() -> None:
     async with serving(fake("a")) as served:
         _, _, answer = await served.ask("POST", "/v1/audio/speech?model=a", b"raw")
     assert (answer["model"], answer["body"]) == ("a", "raw")
+
+
+async def test_what_is_too_large_to_be_filtered_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inference, "MOST_FILTERED", 100)
+    filters = FiltersConfig(strip_params="x")
+    async with serving(fake("a", filters=filters), fake("b")) as served:
+        body = {"x": "y" * 100}
+        assert (await served.ask("POST", ECHO, {"model": "a", **body}))[0] == 413
+        assert (await served.ask("POST", ECHO, {"model": "b", **body}))[0] == 200
