@@ -8,7 +8,9 @@ import atexit
 import logging
 import sys
 
-from swapcore import BecameReady, Event, Exited, Forward, Lost, Reject, Start, Stop, StopReason
+from attrs import evolve
+
+from swapcore import Arrived, BecameReady, Event, Exited, Forward, Lost, Reject, Start, Stop, StopReason
 from swapcore_http.driver import Observation
 from swapcore_http.loglines import Lines
 from swapcore_http.logstreams import BOTH, PROXY, UPSTREAM, hear_upstreams
@@ -84,6 +86,9 @@ def _log_event(event: Event) -> None:
             logger.warning("%s (run %d) has died: %s", model, run, _indented(detail))
         case Exited(model, run, detail):
             logger.info("%s (run %d) is over: %s", model, run, _indented(detail))
+        case Arrived():
+            # Who asks can be told by a key of theirs.
+            logger.debug("%s", evolve(event, caller=None))
         case _:
             logger.debug("%s", event)
 

@@ -69,3 +69,10 @@ def test_every_reason_to_stop_has_words(caplog: pytest.LogCaptureFixture) -> Non
     for record in caplog.records:
         words = record.getMessage().partition(": ")[2]
         assert len(words.split()) > 2, words
+
+
+def test_who_asks_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG, "swapcore_http"):
+        log_step(Observation(0.0, Arrived(1, "a", caller="a key"), ()))
+    assert "model='a'" in caplog.text
+    assert "a key" not in caplog.text
