@@ -11,9 +11,12 @@ from aiohttp.typedefs import Handler
 from swapcore_http.bodies import Bodies
 from swapcore_http.config import Config
 from swapcore_http.cors import answer_preflight
+from swapcore_http.doors import DOORS, Doors, close_after, let_in
 from swapcore_http.driver import Driver, EngineFailedError
 from swapcore_http.forward import MAX_FIELD
 from swapcore_http.logstreams import LogStreams
+from swapcore_http.present import Present
+from swapcore_http.reload import Reloader
 from swapcore_http.responses import ApiError, error_response
 from swapcore_http.routes import (
     activity,
@@ -38,27 +41,41 @@ __all__ = ["make_app", "make_runner"]
 logger = logging.getLogger(__name__)
 
 
-def make_app(driver: Driver, config: Config) -> web.Application:
-    """Make the application that serves these models through that driver.
+def make_app(driver: Driver, present: Present, reloader: Reloader | None = None) -> web.Application:
+    """Make the application that serves the models of the present configuration through that driver.
 
     It has to be run as `make_runner` does. The driver must be entered before
     the first request and left after the last.
+
+    Args:
+        driver: Gives out leases.
+        present: The owner of the configuration.
+        reloader: Puts another one in its place, if that can be done.
     """
-    app = web.Application(middlewares=[answer_preflight, answer_errors, answer_unknown])
+    app = web.Application(middlewares=[let_in, answer_preflight, answer_errors, answer_unknown])
     upstreams = Upstreams()
     tunnels = Tunnels(upstreams)
     driver.on_leaving(upstreams.forget)
     driver.on_leaving(tunnels.leaving)
-    bodies = Bodies(config.max_body_mb * 1024 * 1024)
+    config = present.config
+    bodies = Bodies(_largest_body(config))
     streams = LogStreams(config.log_to_stdout, config.log_time_format)
-    recorder, tallies = watch(driver, config)
-    app[CONTEXT] = Context(driver, config, bodies, upstreams, streams, recorder, tunnels)
+    recorder, tallies = watch(driver, present)
+
+    def follow(config: Config) -> None:
+        bodies.largest = _largest_body(config)
+        streams.keep_only(config.models.__contains__)
+
+    present.on_replaced(follow)
+    app[CONTEXT] = Context(driver, present, bodies, upstreams, streams, recorder, tunnels, reloader)
     app[TALLIES] = tallies
+    app[DOORS] = Doors()
     app.cleanup_ctx.append(_keep_logs)
     app.on_shutdown.append(_end_logs)
     app.on_cleanup.append(_close_connections)
     app.cleanup_ctx.append(metrics.keep_watch)
     app.on_response_prepare.append(hide_server)
+    app.on_response_prepare.append(close_after)
     for module in (activity, comfyui, inference, listing, logs, metrics, operation, passthrough, profiles):
         app.router.add_routes(module.routes())
     return app
@@ -82,6 +99,10 @@ def make_runner(app: web.Application, **options: Any) -> web.AppRunner:
         max_line_size=MAX_FIELD,
         **options,
     )
+
+
+def _largest_body(config: Config) -> int:
+    return config.max_body_mb * 1024 * 1024
 
 
 async def _keep_logs(app: web.Application) -> AsyncIterator[None]:

@@ -9,6 +9,7 @@ import contextlib
 import json
 import math
 import sys
+from functools import partial
 from pathlib import Path
 
 import attrs
@@ -18,7 +19,7 @@ from swapcore_http.config import Config, ConfigError, load
 
 __all__ = ["main"]
 
-OK, FAILED, INTERRUPTED = 0, 1, 130
+OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 
 MOST_FILES = 65_536
 """More open files are never asked for: upstreams inherit the limit, and some walk through all of it."""
@@ -75,6 +76,12 @@ def _parser() -> argparse.ArgumentParser:
         help="where to listen (default: %(default)s; :PORT for all interfaces, port 0 for any free one)",
     )
 
+    serve.add_argument(
+        "--watch-config",
+        "-watch-config",
+        action="store_true",
+        help="reload the configuration whenever it has changed, not only when told to",
+    )
     serve.add_argument("--journal", type=Path, metavar="FILE", help="record every decision in this file")
 
     replay = commands.add_parser(
@@ -276,13 +283,21 @@ def _replay(options: argparse.Namespace) -> int:
 
 
 def _serve(options: argparse.Namespace) -> int:
-    greeting = ""
+    greeting, read, watch = "", None, None
     if options.demo:
+        if options.watch_config:
+            print("swapcore-http: --watch-config needs --config", file=sys.stderr)
+            return USAGE
         from swapcore_http.demo.config import demo_config, demo_hints
 
         config: Config | None = demo_config()
         greeting = demo_hints("{base_url}")
     else:
+        if options.watch_config:
+            from swapcore_http.watch import Watch
+
+            watch = Watch([options.config])
+        read = partial(load, options.config)
         config = _load(options.config)
     if config is None:
         return FAILED
@@ -298,7 +313,10 @@ def _serve(options: argparse.Namespace) -> int:
     address = Address(*options.listen)
     try:
         anyio.run(
-            lambda: serve(config, address, greeting=greeting, journal=options.journal), backend="asyncio"
+            lambda: serve(
+                config, address, greeting=greeting, journal=options.journal, read=read, watch=watch
+            ),
+            backend="asyncio",
         )
     except CannotListenError as error:
         print(f"swapcore-http: {error}", file=sys.stderr)

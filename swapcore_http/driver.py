@@ -12,7 +12,7 @@ serves a caller is whoever holds the lease. It needs an anyio event loop:
 import logging
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Self, assert_never
@@ -23,6 +23,8 @@ from attrs import define, evolve, field, frozen
 from swapcore import (
     Arrived,
     BecameReady,
+    Catalog,
+    CatalogReplaced,
     Command,
     Engine,
     Event,
@@ -31,10 +33,12 @@ from swapcore import (
     LoadRequested,
     Lost,
     MisuseError,
+    Planner,
     Progressed,
     Refusal,
     Reject,
     Released,
+    Settings,
     ShutdownRequested,
     Snapshot,
     Start,
@@ -112,7 +116,8 @@ It calls `control.ready(url)` once when the upstream answers, ends it when
 `control.stopping` is set and kills it when `control.forced` is, calls
 `control.lost(detail)` if the upstream dies by itself, and returns a word for
 people when all that the run held is free. Being cancelled it kills the
-upstream before it lets the cancellation pass.
+upstream before it lets the cancellation pass. It is not called at all for a run
+that is told to end before it could be.
 """
 
 
@@ -205,13 +210,16 @@ class Driver:
         """Ask for these models to be loaded, one after the other, when there is room."""
         self.report(LoadRequested(tuple(models)))
 
-    async def unload(self, models: Iterable[str], urgency: Urgency = Urgency.DRAIN) -> None:
-        """Unload these models and wait until their present runs are over."""
+    def unload(self, models: Iterable[str], urgency: Urgency = Urgency.DRAIN) -> Coroutine[None, None, None]:
+        """Unload these models at once; what is returned waits until their present runs are over."""
         names = tuple(models)
         runs = [control for control in self._runs.values() if control._model in names]
         self.report(UnloadRequested(names, urgency))
-        for control in runs:
-            await control._exited.wait()
+        return _all_over(runs)
+
+    def replace(self, catalog: Catalog, planner: Planner, settings: Settings) -> None:
+        """Go over to another configuration; what it does not change goes on undisturbed."""
+        self.report(CatalogReplaced(catalog, planner, settings))
 
     async def shutdown(self, urgency: Urgency = Urgency.DRAIN) -> None:
         """End everything and wait until every run is over. Call it again to hurry."""
@@ -297,7 +305,10 @@ class Driver:
         """Run the launcher and report the exit, however it ends."""
         detail = "killed"
         try:
-            detail = await self._launch(start, control)
+            if control.stopping.is_set():
+                detail = "told to stop before it was launched"
+            else:
+                detail = await self._launch(start, control)
         except anyio.get_cancelled_exc_class():
             # Only the end of the driver cancels a launcher: nothing may start any more.
             self._close()
@@ -358,3 +369,8 @@ class Driver:
             lease._cut("the engine failed")
         self._finished.set()
         self._wake.set()
+
+
+async def _all_over(runs: Iterable[Control]) -> None:
+    for control in runs:
+        await control._exited.wait()

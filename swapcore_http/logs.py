@@ -16,7 +16,7 @@ from swapcore_http.loglines import Lines
 from swapcore_http.logstreams import BOTH, PROXY, UPSTREAM, hear_upstreams
 from swapcore_http.outlet import Outlet
 
-__all__ = ["log_step", "set_up_logging"]
+__all__ = ["log_step", "set_log_level", "set_up_logging"]
 
 logger = logging.getLogger("swapcore_http")
 
@@ -51,8 +51,13 @@ def set_up_logging(level: str, to_stdout: str, time_format: str) -> None:
     if to_stdout in {UPSTREAM, BOTH}:
         hear_upstreams(lambda _, data: outlet.write(data))
     root.setLevel(logging.WARNING)
-    logger.setLevel(LEVELS[level])
+    set_log_level(level)
     logging.getLogger("aiohttp.server").addFilter(_is_no_garbage)
+
+
+def set_log_level(level: str) -> None:
+    """Log from that `logLevel` up from now on."""
+    logger.setLevel(LEVELS[level])
 
 
 def _is_no_garbage(record: logging.LogRecord) -> bool:

@@ -15,19 +15,25 @@ from attrs import define, frozen
 
 from swapcore import Engine, SwapcoreError, Urgency
 from swapcore_http.app import make_app, make_runner
-from swapcore_http.config import Config
+from swapcore_http.config import Config, Loaded
+from swapcore_http.doors import DOORS
 from swapcore_http.driver import Driver, Observation
 from swapcore_http.guard.guard import Guard
-from swapcore_http.launcher import process_launch
-from swapcore_http.logs import log_step
+from swapcore_http.logs import log_step, set_log_level
 from swapcore_http.ports import Ports
+from swapcore_http.present import Present, launching
+from swapcore_http.reload import Reloader
+from swapcore_http.watch import Watch
 
 __all__ = ["Address", "CannotListenError", "make_engine", "serve", "serving"]
 
 logger = logging.getLogger(__name__)
 
-ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""What ends the server; a terminal that is closed is no reason to leave the upstreams behind."""
+ENDING = (signal.SIGINT, signal.SIGTERM)
+"""What ends the server."""
+
+RELOADING = signal.SIGHUP
+"""What has it read its configuration again."""
 
 BACKLOG = 1024
 """Connections that the system may hold until they are accepted."""
@@ -60,14 +66,24 @@ class Server:
     """A server that accepts requests."""
 
     driver: Driver
+    present: Present
+    """Owns the configuration."""
+
     base_url: str
     """Where clients on this machine reach it."""
 
+    reloader: Reloader | None
+    """Reads the configuration again, if it was read from anywhere."""
+
+    _runner: web.AppRunner
     _site: web.SockSite
 
     async def stop_accepting(self) -> None:
-        """Take no new connections."""
+        """Take no new connections and no new requests."""
         await self._site.stop()
+        server = self._runner.server
+        if server is not None:
+            self._runner.app[DOORS].close(server)
 
 
 def listen(address: Address) -> socket.socket:
@@ -116,27 +132,46 @@ def make_engine(config: Config) -> Engine:
 
 @asynccontextmanager
 async def serving(
-    config: Config, listener: socket.socket, *, journal: Path | None = None
+    config: Config,
+    listener: socket.socket,
+    *,
+    journal: Path | None = None,
+    read: Callable[[], Loaded] | None = None,
 ) -> AsyncIterator[Server]:
-    """Serve these models on that socket; leaving ends everything at once, politely asked or not."""
+    """Serve these models on that socket; leaving ends everything at once, politely asked or not.
+
+    Args:
+        config: The models to serve.
+        listener: What to accept connections from.
+        journal: The file to record every decision in, if any.
+        read: Reads the configuration again when that is asked for; called in a thread.
+    """
     engine = make_engine(config)
-    guard = Guard()
-    launch = process_launch(config.models.__getitem__, ports=Ports(), guard=guard, grace=config.stop_timeout)
+    present = Present(config)
+    ports, guard = Ports(), Guard()
     with _observed(engine, journal) as observe:
-        # The guard is the last to go: until then there are upstreams.
-        async with guard.watching(), Driver(engine, launch, observe=observe) as driver:
-            runner = make_runner(make_app(driver, config), shutdown_timeout=LAST_ANSWERS)
+        async with (
+            # The guard is the last to go: until then there are upstreams.
+            guard.watching(),
+            Driver(engine, launching(present, ports, guard), observe=observe) as driver,
+            anyio.create_task_group() as tasks,
+        ):
+            reloader = None if read is None else Reloader(read, present, driver, ports)
+            runner = make_runner(make_app(driver, present, reloader), shutdown_timeout=LAST_ANSWERS)
             await runner.setup()
             try:
                 site = web.SockSite(runner, listener)
                 await site.start()
                 driver.load(config.preload)
+                if reloader is not None:
+                    tasks.start_soon(reloader.run)
                 host, port = listener.getsockname()[:2]
                 local = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(  # noqa: S104
                     host, f"[{host}]" if ":" in host else host
                 )
-                yield Server(driver, f"http://{local}:{port}", site)
+                yield Server(driver, present, f"http://{local}:{port}", reloader, runner, site)
             finally:
+                tasks.cancel_scope.cancel()
                 with anyio.CancelScope(shield=True):
                     await runner.cleanup()
 
@@ -154,16 +189,27 @@ def _observed(engine: Engine, journal: Path | None) -> Iterator[Callable[[Observ
         yield observe
 
 
-async def serve(config: Config, address: Address, *, greeting: str = "", journal: Path | None = None) -> None:
-    """Serve until SIGINT, SIGTERM or SIGHUP, then let what is being served finish, and return.
+async def serve(
+    config: Config,
+    address: Address,
+    *,
+    greeting: str = "",
+    journal: Path | None = None,
+    read: Callable[[], Loaded] | None = None,
+    watch: Watch | None = None,
+) -> None:
+    """Serve until SIGINT or SIGTERM, then let what is being served finish, and return.
 
-    A second signal cuts it off, a third kills the upstreams.
+    A second signal cuts it off, a third kills the upstreams. SIGHUP has the
+    configuration read again, and so does whatever `watch` sees.
 
     Args:
         config: The models to serve.
         address: Where to listen.
         greeting: Printed once requests are accepted, with `{base_url}` filled in.
         journal: The file to record every decision in, if any.
+        read: Reads the configuration again; called in a thread. Without it nothing is reloaded.
+        watch: Watches what it is read from, if it is to be watched.
 
     Raises:
         CannotListenError: the address cannot be had; nothing was started.
@@ -173,19 +219,24 @@ async def serve(config: Config, address: Address, *, greeting: str = "", journal
     with (
         listen(address) as listener,
         # Before requests are accepted: whoever has seen the server answer may signal it.
-        anyio.open_signal_receiver(*ENDING) as signals,
+        anyio.open_signal_receiver(*ENDING, RELOADING) as signals,
     ):
-        async with serving(config, listener, journal=journal) as server:
+        async with serving(config, listener, journal=journal, read=read) as server:
+            server.present.on_replaced(lambda present: set_log_level(present.log_level))
             logger.info("listening on %s, %d models", server.base_url, len(config.models))
             if not _is_loopback(listener):
                 logger.info("other machines can reach this server; to prevent that: --listen 127.0.0.1:PORT")
             if greeting:
                 with suppress(OSError):
                     print(greeting.replace("{base_url}", server.base_url), flush=True)  # noqa: T201 - for the user.
-            await _end_when_told(server, signals)
+            async with anyio.create_task_group() as tasks:
+                if watch is not None and server.reloader is not None:
+                    tasks.start_soon(watch.run, server.reloader.request)
+                await _until_told_to_end(server, signals)
+                tasks.cancel_scope.cancel()
 
 
-async def _end_when_told(server: Server, signals: AsyncIterator[signal.Signals]) -> None:
+async def _until_told_to_end(server: Server, signals: AsyncIterator[signal.Signals]) -> None:
     async with anyio.create_task_group() as tasks:
         ending = False
 
@@ -194,6 +245,9 @@ async def _end_when_told(server: Server, signals: AsyncIterator[signal.Signals])
             tasks.cancel_scope.cancel()
 
         async for number in signals:
+            if number == RELOADING:
+                _reload(server)
+                continue
             if ending:
                 logger.warning("%s again: hurrying", number.name)
             else:
@@ -201,6 +255,14 @@ async def _end_when_told(server: Server, signals: AsyncIterator[signal.Signals])
                 await server.stop_accepting()
             tasks.start_soon(end, Urgency.NOW if ending else Urgency.DRAIN)
             ending = True
+
+
+def _reload(server: Server) -> None:
+    if server.reloader is None:
+        logger.warning("%s: there is no configuration to read again", RELOADING.name)
+    else:
+        logger.info("%s: reading the configuration again", RELOADING.name)
+        server.reloader.request()
 
 
 def _is_loopback(listener: socket.socket) -> bool:

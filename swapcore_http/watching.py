@@ -9,6 +9,7 @@ from swapcore_http.activity.recorder import Recorder
 from swapcore_http.config import Config
 from swapcore_http.driver import Driver
 from swapcore_http.metrics.tallies import Tallies
+from swapcore_http.present import Present
 from swapcore_http.routes.inference import PATHS
 
 if TYPE_CHECKING:
@@ -19,10 +20,15 @@ __all__ = ["watch"]
 MEBIBYTE = 1024 * 1024
 
 
-def watch(driver: Driver, config: Config) -> tuple[Recorder, Tallies]:
+def watch(driver: Driver, present: Present) -> tuple[Recorder, Tallies]:
     """Make what records and counts the requests of a server, and have it watch the driver."""
+    config = present.config
     loads = Loads()
-    tallies = Tallies(frozenset(PATHS), config.patience_of)
+
+    def patience(model: str) -> float:
+        return present.config.patience_of(model)
+
+    tallies = Tallies(frozenset(PATHS), patience)
     recorder = Recorder(
         lambda: _open_store(config), Captures(max(0, config.capture_buffer) * MEBIBYTE), loads
     )

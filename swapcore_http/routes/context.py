@@ -9,6 +9,8 @@ from swapcore_http.bodies import Bodies
 from swapcore_http.config import Config, Names, PeerModel, ProfileConfig
 from swapcore_http.driver import Driver
 from swapcore_http.logstreams import LogStreams
+from swapcore_http.present import Present
+from swapcore_http.reload import Reloader
 from swapcore_http.selectors import Selectors, Standing, State
 from swapcore_http.upstreams import Upstreams
 from swapcore_http.websockets import Tunnels
@@ -23,8 +25,8 @@ class Context:
     driver: Driver
     """Gives out leases."""
 
-    config: Config
-    """What the models are called, and what is to be done for each."""
+    present: Present
+    """Owns the configuration, which another may replace at any time."""
 
     bodies: Bodies
     """The room that the bodies of all requests share."""
@@ -41,11 +43,19 @@ class Context:
     tunnels: Tunnels
     """The websockets that are open."""
 
+    reloader: Reloader | None = None
+    """Puts another configuration in its place, if that can be done."""
+
     selectors: Selectors = field(factory=Selectors)
     """What selectors have sent where."""
 
     active: str | None = None
     """The name of the profile that was activated last, if it has not been taken back."""
+
+    @property
+    def config(self) -> Config:
+        """The configuration that holds now: ask once for each request, and keep the answer."""
+        return self.present.config
 
     @property
     def profile(self) -> ProfileConfig | None:

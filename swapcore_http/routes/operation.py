@@ -1,14 +1,17 @@
-"""How does an operator see what runs, and end it?"""
+"""How does an operator see what runs, end it, and have the configuration read again?"""
 
 import asyncio
+import json
 from collections.abc import Collection
 from http import HTTPStatus
 from urllib.parse import urlsplit
 
+import attrs
 from aiohttp import web
 
-from swapcore import Phase, Urgency
-from swapcore_http.responses import ApiError
+from swapcore import Urgency
+from swapcore_http.config import ConfigError, Problem
+from swapcore_http.responses import ApiError, error_response
 from swapcore_http.routes.context import CONTEXT
 
 __all__ = ["routes"]
@@ -21,6 +24,7 @@ def routes() -> list[web.RouteDef]:
     """Return these routes."""
     return [
         web.get("/running", running),
+        web.post("/api/config/reload", reload_config),
         web.get("/unload", unload_all),
         web.post("/api/models/unload", unload_all),
         web.post("/api/models/unload/{model:.+}", unload_one),
@@ -30,13 +34,17 @@ def routes() -> list[web.RouteDef]:
 async def running(request: web.Request) -> web.Response:
     """List the models that are resident."""
     context = request.app[CONTEXT]
+    present = context.config
     rows = []
     for view in context.driver.snapshot().upstreams:
-        model = context.config.models.get(view.model)
-        if view.phase is Phase.STOPPED or model is None:
+        if view.run is None:
             continue
+        started = context.present.runs.get(view.run, present)
+        config = present if view.model in present.models else started
+        # What runs is what was started, though the configuration may have another command by now.
+        model = started.models[view.model]
         # A run moves to another port where something else listens on its own.
-        url = context.driver.url(view.run or 0)
+        url = context.driver.url(view.run)
         port = model.port if url is None or model.port is None else urlsplit(url).port
         rows.append(
             {
@@ -44,13 +52,39 @@ async def running(request: web.Request) -> web.Response:
                 "state": view.phase.value,
                 "cmd": model.cmd.replace("${PORT}", str(port or "")),
                 "proxy": model.url(port),
-                "ttl": context.config.ttl(view.model),
-                "name": model.name,
-                "description": model.description,
+                "ttl": config.ttl(view.model),
+                "name": config.models[view.model].name,
+                "description": config.models[view.model].description,
             }
         )
     rows.sort(key=lambda row: str(row["model"]).encode())
     return web.json_response({"running": rows})
+
+
+async def reload_config(request: web.Request) -> web.Response:
+    """Read the configuration again, put it in place, and say what that changed.
+
+    What cannot be used changes nothing, and is answered with all that is wrong with it.
+    """
+    reloader = request.app[CONTEXT].reloader
+    if reloader is None:
+        raise ApiError(HTTPStatus.CONFLICT, "this server's configuration was not read from anywhere")
+    outcome = await reloader.reload()
+    problems = [_shown(problem) for problem in outcome.problems]
+    if outcome.difference is None:
+        response = error_response(
+            request, HTTPStatus.UNPROCESSABLE_ENTITY, str(ConfigError(outcome.problems))
+        )
+        if response.content_type == "application/json":
+            response.text = json.dumps(json.loads(response.text or "") | {"problems": problems})
+        return response
+    changes = attrs.asdict(outcome.difference, recurse=False)
+    return web.json_response({"msg": "ok", "changes": changes, "problems": problems})
+
+
+def _shown(problem: Problem) -> dict[str, object]:
+    fields = attrs.asdict(problem, recurse=False)
+    return fields | {"severity": problem.severity.value}
 
 
 async def unload_all(request: web.Request) -> web.Response:

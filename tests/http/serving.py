@@ -14,6 +14,7 @@ import random
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, Self
 
 import aiohttp
@@ -26,10 +27,11 @@ from yarl import URL
 from swapcore import Phase, Snapshot, Start, UpstreamView, Urgency
 from swapcore_http.app import make_app, make_runner
 from swapcore_http.bodies import Bodies
-from swapcore_http.config import Config, ModelConfig
+from swapcore_http.config import Config, Loaded, ModelConfig
 from swapcore_http.driver import Control, Driver, Launch
-from swapcore_http.launcher import process_launch
 from swapcore_http.ports import Ports
+from swapcore_http.present import Present, launching
+from swapcore_http.reload import Difference, Reloader
 from swapcore_http.routes.context import CONTEXT
 from swapcore_http.serve import make_engine
 from tests.http import fake_upstream
@@ -58,15 +60,31 @@ class Served:
 
     port: int
     driver: Driver
-    config: Config
+    present: Present
+    reloader: Reloader
     runner: web.AppRunner
     http: aiohttp.ClientSession
+    read: Callable[[], Loaded]
+    """Reads what the next reload puts in place."""
+
     _changed: anyio.Event = field(factory=anyio.Event)
 
     @property
     def bodies(self) -> Bodies:
         """The room that the bodies of all requests share."""
         return self.runner.app[CONTEXT].bodies
+
+    @property
+    def config(self) -> Config:
+        return self.present.config
+
+    async def replace(self, *models: ModelConfig, **fields: Any) -> Difference:
+        """Reload, and read this configuration."""
+        fields.setdefault("start_port", self.config.start_port)
+        self.read = partial(Loaded, Config(models=models, **fields), ())
+        outcome = await self.reloader.reload()
+        assert outcome.difference is not None, outcome.problems
+        return outcome.difference
 
     @property
     def base(self) -> str:
@@ -150,8 +168,9 @@ async def serving(*models: ModelConfig, launch: Launch | None = None, **fields: 
     # Below the range from which the system takes ports for outgoing connections.
     fields.setdefault("start_port", random.randrange(10_000, 30_000))
     config = Config(models=models, **fields)
+    present, ports = Present(config), Ports()
     if launch is None:
-        launch = process_launch(config.models.__getitem__, ports=Ports())
+        launch = launching(present, ports)
     engine = make_engine(config)
     observers: list[Callable[[object], None]] = []
 
@@ -166,13 +185,17 @@ async def serving(*models: ModelConfig, launch: Launch | None = None, **fields: 
             timeout=aiohttp.ClientTimeout(DEADLINE),
             skip_auto_headers=("Accept-Encoding",),
         ) as http,
+        anyio.create_task_group() as tasks,
     ):
-        runner = make_runner(make_app(driver, config), shutdown_timeout=1.0)
+        reloader = Reloader(lambda: served.read(), present, driver, ports)  # noqa: PLW0108 - not made yet.
+        tasks.start_soon(reloader.run)
+        runner = make_runner(make_app(driver, present, reloader), shutdown_timeout=1.0)
         await runner.setup()
         try:
             site = web.TCPSite(runner, "127.0.0.1", 0)
             await site.start()
-            served = Served(runner.addresses[0][1], driver, config, runner, http)
+            unchanged = partial(Loaded, config, ())
+            served = Served(runner.addresses[0][1], driver, present, reloader, runner, http, unchanged)
             observers.append(served.changed)
             room = served.bodies.room
             yield served
@@ -181,6 +204,7 @@ async def serving(*models: ModelConfig, launch: Launch | None = None, **fields: 
             # A handler returns its room just after its lease.
             await until(lambda: served.bodies.room == room)
         finally:
+            tasks.cancel_scope.cancel()
             with anyio.CancelScope(shield=True):
                 await http.close()
                 await runner.cleanup()

@@ -1,13 +1,11 @@
 """Tests of `swapcore_http.serve`: the whole program as a process, its signals and its address."""
 
 import http.client
-import signal
 import socket
 from pathlib import Path
 
 import aiohttp
 import anyio
-import anyio.abc
 import pytest
 
 from swapcore_http.serve import Address, CannotListenError, listen
@@ -91,14 +89,6 @@ async def test_a_third_sigterm_kills_an_upstream_that_is_deaf(tmp_path: Path) ->
                 await server.until_said("stopping a (run 1)")
         assert await server.ends() == 0
     assert "killing a (run 1)" in server.log
-
-
-async def test_a_closed_terminal_ends_it_like_sigterm(tmp_path: Path) -> None:
-    async with serving(tmp_path, a={}) as server:
-        async with server.chat("a", chunks=1) as answer:
-            await answer.read()
-        server.process.send_signal(signal.SIGHUP)
-        assert await server.ends() == 0
 
 
 async def test_it_listens_on_all_interfaces_when_asked(tmp_path: Path) -> None:

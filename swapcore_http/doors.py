@@ -1,0 +1,60 @@
+"""Who is let in while the server ends?
+
+Requests that are being answered are finished, and their connections closed
+after that. Connections on which nothing is asked are closed at once. A request
+that comes on a connection all the same is refused.
+"""
+
+from http import HTTPStatus
+
+from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler
+from attrs import define, field
+
+from swapcore_http.responses import error_response
+
+__all__ = ["DOORS", "Doors", "close_after", "let_in"]
+
+
+@define(eq=False)
+class Doors:
+    """What an application lets in."""
+
+    closed: bool = False
+    """Whether nothing new is let in."""
+
+    busy: set[web.RequestHandler] = field(factory=set)
+    """The connections on which a request is being answered."""
+
+    def close(self, server: web.Server) -> None:
+        """Let nothing new in, and close the connections on which nothing is asked."""
+        self.closed = True
+        for connection in server.connections:
+            # One that is busy must not be told so now: the rest of its request would not be read.
+            if connection not in self.busy:
+                connection.close()
+
+
+DOORS = web.AppKey("DOORS", Doors)
+"""Where an application keeps its `Doors`."""
+
+
+@web.middleware
+async def let_in(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answer the request, unless the doors are closed."""
+    doors = request.app[DOORS]
+    if doors.closed:
+        return error_response(request, HTTPStatus.SERVICE_UNAVAILABLE, "the server is shutting down")
+    connection = request.protocol
+    doors.busy.add(connection)
+    try:
+        return await handler(request)
+    finally:
+        doors.busy.discard(connection)
+
+
+async def close_after(request: web.Request, response: web.StreamResponse) -> None:
+    """Have the connection closed after this answer if the doors are; for `on_response_prepare`."""
+    if request.app[DOORS].closed and not isinstance(response, web.WebSocketResponse):
+        response.force_close()
+        response.headers[hdrs.CONNECTION] = "close"
