@@ -293,11 +293,10 @@ def _serve(options: argparse.Namespace) -> int:
         config: Config | None = demo_config()
         greeting = demo_hints("{base_url}")
     else:
-        if options.watch_config:
-            from swapcore_http.watch import Watch
+        from swapcore_http.watch import Watch, at_rest
 
-            watch = Watch([options.config])
-        read = partial(load, options.config)
+        watch = Watch([options.config]) if options.watch_config else None
+        read = partial(at_rest, [options.config], partial(load, options.config))
         config = _load(options.config)
     if config is None:
         return FAILED

@@ -7,16 +7,23 @@ or replaced by its like is no change, and however it was replaced is all the sam
 """
 
 import hashlib
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TypeVar
 
 import anyio
 import anyio.to_thread
 
-__all__ = ["EVERY", "Watch", "fingerprint"]
+__all__ = ["EVERY", "Watch", "at_rest", "fingerprint"]
+
+Read = TypeVar("Read")
 
 EVERY = 0.5
 """Seconds between two looks. A change counts once it is seen twice: many writers begin with an empty file."""
+
+REST, MOST_LOOKS = 0.05, 40
+"""Seconds in which nothing may change before it is read, and how often that is tried."""
 
 LARGEST = 1_000_000
 """Bytes of a file that are looked at; a larger one is no configuration."""
@@ -53,6 +60,21 @@ class Watch:
                 self._known = seen
                 changed()
             last = seen
+
+
+def at_rest(paths: Iterable[Path], read: Callable[[], Read]) -> Read:
+    """Read what these paths say once nobody writes it any more; whatever `read` raises passes. It blocks.
+
+    Half a configuration can be a faultless one that lacks models, and even an
+    empty file is one.
+    """
+    watched = tuple(paths)
+    for _ in range(MOST_LOOKS):
+        before = fingerprint(watched)
+        time.sleep(REST)
+        if fingerprint(watched) == before:
+            break
+    return read()
 
 
 def fingerprint(paths: Iterable[Path]) -> bytes | None:
