@@ -55,6 +55,10 @@ class Model:
     pinned: bool = False
     """Whether it stays once it is up: nothing evicts it and its `ttl` does not count."""
 
+    expected_load: float | None = None
+    """How long its load is taken for until one is measured; `None` for as long as the average of the others.
+    Whoever keeps what was measured over a restart gives it back here."""
+
     revision: str = ""
     """Stands for whatever makes one run of it differ from another: another revision is a changed model."""
 
@@ -72,6 +76,7 @@ class Model:
             ("unload_timeout", self.unload_timeout),
             ("ttl", 0.0 if self.ttl is None else self.ttl),
             ("patience", 0.0 if self.patience is None else self.patience),
+            ("expected_load", 0.0 if self.expected_load is None else self.expected_load),
         ):
             # Written so that NaN fails as well.
             if not seconds >= 0:

@@ -22,7 +22,20 @@ __all__ = ["Line", "Policy", "Waiting", "in_turn"]
 class Policy:
     """The dials of collation.
 
-    With `patience=math.inf` nobody is ever due: plain collation.
+    With `patience=math.inf` nobody is ever due: plain collation. Else, with
+    one slot, one priority and a load factor of at least 1, a caller waits at
+    most as long as all of these take together:
+
+    - its patience, or so many cycles as `load_factor` says if that is more,
+      and one service;
+    - what is left of the resident's visit: `quantum` times its overhead, or
+      serving all who waited when it became ready, whichever is longer;
+    - for each other model once its overhead, such a visit, and one service;
+    - its own model's overhead, and those before it in its own model's line.
+
+    The batch of the resident counts because those who waited when a model
+    became ready are always served first, due callers or not. With callers of
+    unequal patience a model can come up more than once before another.
 
     Raises:
         ValueError: a dial is out of its range.

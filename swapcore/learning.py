@@ -5,6 +5,8 @@ average and, once it has seen enough, follows changes as an exponentially
 weighted one.
 """
 
+from collections.abc import Mapping
+
 from attrs import define, field
 
 __all__ = ["Experience", "Mean", "Times"]
@@ -48,10 +50,12 @@ class Times:
 
 @define
 class Experience:
-    """What has been measured; a model of which nothing is known is taken for an average one."""
+    """What has been measured; what was not is taken to be as expected, or else as the average."""
 
     _models: dict[str, Times] = field(factory=dict)
     _all: Times = field(factory=Times)
+    expected: Mapping[str, float] = field(factory=dict, init=False)
+    """The seconds of those loads of which the catalog says what to expect."""
 
     def learn_load(self, model: str, seconds: float) -> None:
         """Take in how long a run took from its start until it was ready."""
@@ -89,7 +93,10 @@ class Experience:
 
     def load(self, model: str) -> float:
         """Return the seconds that a load of this model takes."""
-        return _known(self._of(model).load, self._all.load, FIRST_LOAD)
+        own = self._of(model).load
+        if own.count == 0 and model in self.expected:
+            return self.expected[model]
+        return _known(own, self._all.load, FIRST_LOAD)
 
     def overhead(self, model: str) -> float:
         """Return the seconds it takes to bring this model in, the leaving of another included."""
@@ -103,7 +110,7 @@ class Experience:
         """Return the seconds it takes to bring this model in and to serve its callers in so many rounds."""
         own, average = self._of(model), self._all
         stop = average.stop.value if average.stop.count else FIRST_STOP
-        seconds = _known(own.load, average.load, FIRST_LOAD) + stop
+        seconds = self.load(model) + stop
         return seconds + rounds * _known(own.service, average.service, FIRST_SERVICE) if rounds else seconds
 
     def _of(self, model: str) -> Times:

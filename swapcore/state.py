@@ -209,6 +209,9 @@ class State:
         self.planner = planner
         self.settings = settings
         self.position = {model.id: position for position, model in enumerate(catalog)}
+        self.experience.expected = {
+            model.id: model.expected_load for model in catalog if model.expected_load is not None
+        }
         self.pairs = {}
         self.rivals = {}
         self.one_way = {}

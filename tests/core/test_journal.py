@@ -81,6 +81,7 @@ models = st.builds(
     patience=st.none() | seconds,
     max_queue=st.integers(0),
     pinned=st.booleans(),
+    expected_load=st.none() | seconds,
     revision=st.text(),
 )
 catalogs = st.lists(models, max_size=3, unique_by=lambda model: model.id).map(Catalog)

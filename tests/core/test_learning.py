@@ -2,7 +2,18 @@
 
 import pytest
 
+from swapcore import (
+    Arrived,
+    BecameReady,
+    Catalog,
+    CatalogReplaced,
+    Exited,
+    Model,
+    Policy,
+    Released,
+)
 from swapcore.learning import Experience, Mean
+from tests.core.driven import Driven
 
 
 def test_a_mean_starts_as_an_average_and_then_follows_changes() -> None:
@@ -36,6 +47,35 @@ def test_a_model_of_which_nothing_is_known_is_taken_for_an_average_one() -> None
     assert (known.load("c"), known.service("c")) == (30.0, 4.0)
     assert known.overhead("a") == 24.0, "what leaves for a model is another one: the average stop counts"
     assert known.visit("b", 2) == 40.0 + 4.0 + 10.0
+
+
+def test_what_the_catalog_expects_of_a_load_holds_until_one_was_measured() -> None:
+    catalog = Catalog([Model("a", expected_load=40.0), Model("b")])
+    driven = Driven(*catalog, policy=Policy(load_factor=0.0))
+    driven.tell(Arrived(1, "b"), at=0.0)
+    # It is due its patience after its arrival, less a stop of 1 s and the load.
+    assert due_in(driven, Arrived(2, "a")) == 60.0 - 1.0 - 40.0
+    driven.tell(BecameReady("b", 1), at=20.0)
+    assert due_in(driven, Arrived(3, "a")) == 60.0 - 1.0 - 40.0, (
+        "another model's load says nothing of this one's"
+    )
+    driven.tell(Released(1), at=21.0)
+    driven.tell(Exited("b", 1), at=22.0)
+    driven.tell(BecameReady("a", 2), at=27.0)
+    for ticket in (2, 3):
+        driven.tell(Released(ticket), at=27.0)
+    driven.tell(Arrived(4, "b"), at=28.0)
+    driven.tell(Exited("a", 2), at=29.0)
+    assert due_in(driven, Arrived(5, "a")) == 60.0 - 1.0 - 5.0
+    driven.tell(CatalogReplaced(Catalog([Model("a"), Model("c", expected_load=7.0), Model("b")])), at=30.0)
+    assert due_in(driven, Arrived(6, "c")) == 60.0 - 1.0 - 7.0
+
+
+def due_in(driven: Driven, arrived: Arrived) -> float:
+    driven.tell(arrived, after=0.0)
+    (view,) = (one for one in driven.engine.snapshot().tickets if one.ticket == arrived.ticket)
+    assert view.due is not None
+    return round(view.due - driven.now, 6)
 
 
 def test_the_loss_is_the_load_by_how_long_it_is_likely_not_to_be_asked_for() -> None:

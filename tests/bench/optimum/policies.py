@@ -83,16 +83,22 @@ def planner_of(world: World) -> Planner:
     return Matrix(sets, models=tuple(world.loads))
 
 
-def make_simulator(world: World, policy: Policy) -> Simulator:
-    """Build the engine of that world under that policy, with upstreams that behave."""
-    catalog = Catalog(Model(name, concurrency_limit=world.concurrency) for name in world.loads)
+def make_simulator(world: World, policy: Policy, *, known: bool = False) -> Simulator:
+    """Build the engine of that world under that policy, with upstreams that behave.
+
+    If `known`, it is told at the start how long loads take, as after a restart that kept what was measured.
+    """
+    catalog = Catalog(
+        Model(name, concurrency_limit=world.concurrency, expected_load=load if known else None)
+        for name, load in world.loads.items()
+    )
     fates = {name: Fate(load=load, stop=world.stop) for name, load in world.loads.items()}
     return Simulator(catalog, planner_of(world), fates=fates, policy=policy, check=False)
 
 
-def simulate(trace: Trace, policy: Policy) -> list[Step]:
+def simulate(trace: Trace, policy: Policy, *, known: bool = False) -> list[Step]:
     """Return the log of the engine serving that trace."""
-    simulator = make_simulator(trace.world, policy)
+    simulator = make_simulator(trace.world, policy, known=known)
     for one in trace.requests:
         simulator.ask(one.model, at=one.at, service=one.service)
     simulator.run()

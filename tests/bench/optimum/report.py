@@ -8,6 +8,7 @@ from typing import Any
 
 from attrs import asdict, frozen
 
+from swapcore import Policy
 from tests.bench.optimum import opt_one_slot, opt_sets
 from tests.bench.optimum.bound import bounds
 from tests.bench.optimum.eviction import ENGINES_LOSS, LOSSES, loading
@@ -109,6 +110,11 @@ def _small(case: str, seed: int) -> Figures:
     trace = small(seed, float(case))
     best = opt_one_slot.best_makespan(trace), opt_one_slot.best_total_wait(trace)
     outcomes = {name: outcome_of(simulate(trace, policy)) for name, policy in POLICIES.items()}
+    outcomes["ours, choice work"] = outcome_of(simulate(trace, Policy(choice="work")))
+    outcomes["ours, loads known"] = outcome_of(simulate(trace, Policy(), known=True))
+    outcomes["ours, choice work, loads known"] = outcome_of(
+        simulate(trace, Policy(choice="work"), known=True)
+    )
     outcomes[FIFO] = first_come_first_served(trace)
     return {name: _compared(trace, outcome, *best) for name, outcome in outcomes.items()}
 
