@@ -1,5 +1,6 @@
 """What does the server look like as an aiohttp application?"""
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator
 from http import HTTPStatus
@@ -33,7 +34,7 @@ from swapcore_http.routes.context import CONTEXT, Context
 from swapcore_http.routes.metrics import TALLIES
 from swapcore_http.routes.unknown import answer_unknown
 from swapcore_http.upstreams import Upstreams
-from swapcore_http.watching import watch
+from swapcore_http.watching import trace, watch
 from swapcore_http.websockets import Tunnels
 
 __all__ = ["make_app", "make_runner"]
@@ -67,7 +68,8 @@ def make_app(driver: Driver, present: Present, reloader: Reloader | None = None)
         streams.keep_only(config.models.__contains__)
 
     present.on_replaced(follow)
-    app[CONTEXT] = Context(driver, present, bodies, upstreams, streams, recorder, tunnels, reloader)
+    tracing = trace(recorder, config)
+    app[CONTEXT] = Context(driver, present, bodies, upstreams, streams, recorder, tunnels, reloader, tracing)
     app[TALLIES] = tallies
     app[DOORS] = Doors()
     app.cleanup_ctx.append(_keep_logs)
@@ -117,6 +119,8 @@ async def _end_logs(app: web.Application) -> None:
 async def _close_connections(app: web.Application) -> None:
     app[CONTEXT].upstreams.close()
     await app[CONTEXT].recorder.stop()
+    if (tracing := app[CONTEXT].tracing) is not None:
+        await asyncio.to_thread(tracing.shut_down)
 
 
 async def hide_server(_: web.Request, response: web.StreamResponse) -> None:

@@ -328,12 +328,25 @@ def _serve(options: argparse.Namespace) -> int:
         print(f"swapcore-http: {error}", file=sys.stderr)
         return FAILED
     except ExceptionGroup as group:
+        if (cause := _cannot_trace(group)) is not None:
+            print(f"swapcore-http: {cause}", file=sys.stderr)
+            return FAILED
         failures, rest = group.split(EngineFailedError)
         if failures is None or rest is not None:
             raise
         _report_failure(failures)
         return FAILED
     return OK
+
+
+def _cannot_trace(group: ExceptionGroup) -> Exception | None:
+    """Find what says that OpenTelemetry is missing."""
+    from swapcore_http.otel import CannotTraceError
+
+    cause: Exception | None = group.split(CannotTraceError)[0]
+    while isinstance(cause, ExceptionGroup):
+        cause = cause.exceptions[0]
+    return cause
 
 
 def _allow_many_connections() -> None:

@@ -14,8 +14,9 @@ from swapcore_http.routes.inference import PATHS
 
 if TYPE_CHECKING:
     from swapcore_http.activity.store import Store
+    from swapcore_http.otel import Tracing
 
-__all__ = ["watch"]
+__all__ = ["trace", "watch"]
 
 MEBIBYTE = 1024 * 1024
 
@@ -29,14 +30,33 @@ def watch(driver: Driver, present: Present) -> tuple[Recorder, Tallies]:
         return present.config.patience_of(model)
 
     tallies = Tallies(frozenset(PATHS), patience)
-    recorder = Recorder(
-        lambda: _open_store(config), Captures(max(0, config.capture_buffer) * MEBIBYTE), loads
-    )
+    captures = Captures(_room(config))
+    recorder = Recorder(lambda: _open_store(config), captures, loads)
+    # The store stays as it is until the server starts anew.
+    present.on_replaced(lambda config: captures.resize(_room(config)))
     recorder.on_closed(tallies.closed)
     recorder.subscribe(tallies.recorded)
     driver.watch(loads.observe)
     driver.watch(tallies.observe)
     return recorder, tallies
+
+
+def _room(config: Config) -> int:
+    """Return how many bytes captures may take."""
+    return max(0, config.capture_buffer) * MEBIBYTE
+
+
+def trace(recorder: Recorder, config: Config) -> "Tracing | None":
+    """Make what traces the requests of a server, if the configuration asks for it.
+
+    Raises:
+        CannotTraceError: it cannot be had.
+    """
+    if not config.otel:
+        return None
+    from swapcore_http.otel import set_up_tracing  # noqa: PLC0415 - few want it.
+
+    return set_up_tracing(recorder.loads)
 
 
 def _open_store(config: Config) -> "Store":

@@ -27,5 +27,13 @@ class Loads:
 
     def within(self, run: int, since: float, until: float) -> float:
         """Say for how many seconds of that time the run was loading."""
-        began, ready = self._runs.get(run, (until, until))
-        return max(0.0, min(until, ready) - max(since, began))
+        loading = self.overlap(run, since, until)
+        return 0.0 if loading is None else loading[1] - loading[0]
+
+    def overlap(self, run: int, since: float, until: float) -> tuple[float, float] | None:
+        """Say from when to when in that time the run was loading, if it was."""
+        times = self._runs.get(run)
+        if times is None:
+            return None
+        began, ended = max(since, times[0]), min(until, times[1])
+        return (began, ended) if began < ended else None

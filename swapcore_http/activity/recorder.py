@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from attrs import frozen
 
 from swapcore_http.activity.captures import Captures, Fields
-from swapcore_http.activity.digest import Digest, digest
-from swapcore_http.activity.entries import Entry
 from swapcore_http.activity.loads import Loads
 from swapcore_http.activity.recording import Budget, Recording
 
 if TYPE_CHECKING:
-    # It is imported where it is needed first: SQLite takes longer than all the rest here.
+    # They are imported when there is something to record: the server starts without them.
+    from swapcore_http.activity.digest import Digest
+    from swapcore_http.activity.entries import Entry
     from swapcore_http.activity.store import Store
 
 __all__ = ["Recorder", "Told"]
@@ -53,7 +53,7 @@ MOST_HELD = 64 * 1024 * 1024
 LAST_WRITE = 5.0
 """Seconds that the last write may take, before what it would write is given up."""
 
-Told = Callable[[int, Entry], None]
+Told = Callable[[int, "Entry"], None]
 """Hears of a request that was recorded, and its number."""
 
 
@@ -179,6 +179,9 @@ class Recorder:
     # In the thread
 
     def _run(self) -> None:
+        from swapcore_http.activity.digest import digest  # noqa: PLC0415 - see above.
+
+        self._digest = digest
         self._store = self._open_store()
         while True:
             self._wake.wait()
@@ -208,7 +211,7 @@ class Recorder:
                 self._freed += item.size
             else:
                 self._freed += item[0].size
-                digested.append(digest(*item))
+                digested.append(self._digest(*item))
                 if len(digested) >= BATCH:
                     self._write(digested)
                     digested = []
@@ -217,7 +220,7 @@ class Recorder:
                 until = time.perf_counter() + SLICE
         self._write(digested)
 
-    def _write(self, digested: list[Digest]) -> None:
+    def _write(self, digested: "list[Digest]") -> None:
         if digested:
             first = self._store.add([each.entry for each in digested])
             self._call(self._tell, first, digested)
@@ -240,7 +243,7 @@ class Recorder:
 
     # In the loop again
 
-    def _tell(self, first: int, digested: list[Digest]) -> None:
+    def _tell(self, first: int, digested: "list[Digest]") -> None:
         for number, each in enumerate(digested, first):
             if each.capture is not None:
                 self.captures.keep(number, each.capture)

@@ -141,6 +141,9 @@ class SurfaceSettings:
     upstream_metrics: bool = field(default=False, metadata=written("metrics.upstreams", "true or false"))
     """Whether `/metrics` shows what the models' own servers say at `/metrics` as well."""
 
+    otel: bool = field(default=False, metadata=written("otel.enabled", "true or false"))
+    """Whether requests are traced by OpenTelemetry; where to is said by the environment's `OTEL_*`."""
+
     log_requests: bool = field(default=False, metadata=written("logRequests", "true or false"))
     """Has no effect, as in llama-swap: requests are logged at the level `info`."""
 

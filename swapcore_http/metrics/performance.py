@@ -17,8 +17,6 @@ from typing import Any
 
 from attrs import define, field, frozen
 
-from swapcore_http.metrics.gpus import look_at_gpus
-
 __all__ = ["Monitor", "Sample", "look"]
 
 logger = logging.getLogger(__name__)
@@ -51,6 +49,8 @@ def look(interval: float | None = None) -> Sample:
         interval: Seconds for which the processors are watched; `None` for since the last look.
     """
     import psutil  # noqa: PLC0415 - see the module's docstring.
+
+    from swapcore_http.metrics.gpus import look_at_gpus  # noqa: PLC0415
 
     memory, swap = psutil.virtual_memory(), _swap()
     loads = os.getloadavg() if hasattr(os, "getloadavg") else (0.0, 0.0, 0.0)

@@ -7,6 +7,7 @@ is counted from its events and commands, and nowhere else.
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING
 
 from attrs import define, field
 
@@ -22,9 +23,11 @@ from swapcore import (
     Stop,
     StopReason,
 )
-from swapcore_http.activity.entries import Entry
 from swapcore_http.activity.recording import Recording
 from swapcore_http.driver import Observation
+
+if TYPE_CHECKING:
+    from swapcore_http.activity.entries import Entry
 
 __all__ = ["OTHER", "Spread", "Tallies"]
 
@@ -116,7 +119,7 @@ class Tallies:
         if recording.headed is not None:
             _spread(self.first_byte, model).add(recording.headed - recording.arrived)
 
-    def recorded(self, _: int, entry: Entry) -> None:
+    def recorded(self, _: int, entry: "Entry") -> None:
         """Count what a recorded request took."""
         tokens = entry.tokens
         model = self._name(entry.model)

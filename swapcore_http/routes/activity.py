@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, TypeVar
 
 from aiohttp import web
 
-from swapcore_http.activity.queries import BadQueryError, UnreadableError, parse_query
 from swapcore_http.responses import ApiError
 from swapcore_http.routes.context import CONTEXT
 
@@ -29,6 +28,8 @@ def routes() -> list[web.RouteDef]:
 
 async def activity(request: web.Request) -> web.Response:
     """List recorded requests."""
+    from swapcore_http.activity.queries import BadQueryError, parse_query  # noqa: PLC0415 - few ask.
+
     given = {name: request.query.getall(name) for name in request.query}
     try:
         query = parse_query(given)
@@ -67,6 +68,8 @@ async def capture(request: web.Request) -> web.Response:
 
 
 async def _ask(request: web.Request, question: Callable[["Store"], Result]) -> Result:
+    from swapcore_http.activity.queries import UnreadableError  # noqa: PLC0415 - likewise.
+
     try:
         return await request.app[CONTEXT].recorder.ask(question)
     except UnreadableError as error:

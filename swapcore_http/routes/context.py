@@ -1,5 +1,7 @@
 """What do all routes share?"""
 
+from typing import TYPE_CHECKING
+
 from aiohttp import web
 from attrs import define, field
 
@@ -14,6 +16,9 @@ from swapcore_http.reload import Reloader
 from swapcore_http.selectors import Selectors, Standing, State
 from swapcore_http.upstreams import Upstreams
 from swapcore_http.websockets import Tunnels
+
+if TYPE_CHECKING:
+    from swapcore_http.otel import Tracing
 
 __all__ = ["CONTEXT", "Context", "is_ready"]
 
@@ -45,6 +50,9 @@ class Context:
 
     reloader: Reloader | None = None
     """Puts another configuration in its place, if that can be done."""
+
+    tracing: "Tracing | None" = None
+    """Traces requests, if that is wanted."""
 
     selectors: Selectors = field(factory=Selectors)
     """What selectors have sent where."""

@@ -9,8 +9,6 @@ from types import ModuleType
 from aiohttp import web
 
 from swapcore import Phase
-from swapcore_http.activity.entries import timestamp
-from swapcore_http.activity.queries import RFC_3339, instant
 from swapcore_http.metrics.performance import Monitor, Sample
 from swapcore_http.metrics.tallies import Tallies
 from swapcore_http.responses import ApiError
@@ -97,6 +95,8 @@ def _after(request: web.Request) -> float | None:
     text = request.query.get("after")
     if not text:
         return None
+    from swapcore_http.activity.queries import RFC_3339, instant  # noqa: PLC0415 - few ask.
+
     after = instant(text)
     if after is None:
         raise ApiError(HTTPStatus.BAD_REQUEST, f"after is {text[:50]!r}; expected {RFC_3339}")
@@ -104,6 +104,8 @@ def _after(request: web.Request) -> float | None:
 
 
 def _dated(sample: Sample, row: dict[str, object]) -> dict[str, object]:
+    from swapcore_http.activity.entries import timestamp  # noqa: PLC0415 - likewise.
+
     return {"timestamp": timestamp(sample.at), **row}
 
 

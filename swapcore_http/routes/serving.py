@@ -4,9 +4,10 @@ import asyncio
 import re
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
+from attrs import evolve
 
 from swapcore_http.activity.recording import GONE, Recording
 from swapcore_http.activity.unpacking import acceptable
@@ -19,6 +20,9 @@ from swapcore_http.relay import Limits
 from swapcore_http.responses import ApiError, refusal_error
 from swapcore_http.routes.context import CONTEXT, Context, is_ready
 from swapcore_http.websockets import Loose, is_websocket
+
+if TYPE_CHECKING:
+    from swapcore_http.otel import Trace
 
 __all__ = ["serve"]
 
@@ -59,8 +63,10 @@ async def serve(
     asked = body.data if body.whole and (body.length or 0) <= recorder.captures.limit else None
     recording = recorder.begin(model, target.partition("?")[0], request.headers, asked)
     recording.metadata = recorded
+    tracing = context.tracing
+    trace = None if tracing is None else tracing.begin(request.headers, request.method, recording)
     try:
-        return await _serve(request, model, target, body, recording=recording)
+        return await _serve(request, model, target, body, recording=recording, trace=trace)
     except ApiError as error:
         recording.failed(error.status, error.message)
         raise
@@ -72,10 +78,18 @@ async def serve(
         raise
     finally:
         recorder.close(recording)
+        if trace is not None:
+            trace.end(recording)
 
 
 async def _serve(
-    request: web.Request, model: str, target: str, body: Body, *, recording: Recording | None = None
+    request: web.Request,
+    model: str,
+    target: str,
+    body: Body,
+    *,
+    recording: Recording | None = None,
+    trace: "Trace | None" = None,
 ) -> web.StreamResponse:
     """Have it answered, and have the answer listened to."""
     context = request.app[CONTEXT]
@@ -95,6 +109,8 @@ async def _serve(
             async with lend() as lease:
                 if recording is not None:
                     recording.leased(lease.run)
+                    if trace is not None:
+                        manner = _with_fields(manner, trace.leased(recording))
                 return await forward(
                     request, lease, context.upstreams, target=target, body=body, manner=manner
                 )
@@ -131,6 +147,16 @@ def _manner(request: web.Request, recording: Recording | None, drain: bool, limi
         request_without=frozenset({b"accept-encoding"}),
         limits=limits,
         drain=drain,
+    )
+
+
+def _with_fields(manner: Manner, fields: Mapping[str, str]) -> Manner:
+    """Have the upstream get these fields, in place of the client's of the same names."""
+    raw = tuple((name.encode("latin-1"), value.encode("latin-1")) for name, value in fields.items())
+    return evolve(
+        manner,
+        request_extra=(*manner.request_extra, *raw),
+        request_without=manner.request_without | {name.lower() for name, _ in raw},
     )
 
 

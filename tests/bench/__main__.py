@@ -5,7 +5,18 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 
-from tests.bench import engine, latency, memory, requests, solver, startup, streaming, swapping, transfer
+from tests.bench import (
+    engine,
+    latency,
+    memory,
+    recording,
+    requests,
+    solver,
+    startup,
+    streaming,
+    swapping,
+    transfer,
+)
 from tests.bench.measure import Figure
 from tests.bench.targets import Options
 
@@ -19,6 +30,7 @@ BENCHES: dict[str, Callable[[Options], Iterator[Figure]]] = {
     "transfer": transfer.run,
     "swapping": swapping.run,
     "memory": memory.run,
+    "recording": recording.run,
 }
 SHORT = ("engine", "requests", "latency", "streaming")
 """Those of the short suite."""
