@@ -15,6 +15,7 @@ from swapcore_http.cors import answer_preflight
 from swapcore_http.doors import DOORS, Doors, close_after, let_in
 from swapcore_http.driver import Driver, EngineFailedError
 from swapcore_http.forward import MAX_FIELD
+from swapcore_http.health import Health
 from swapcore_http.logstreams import LogStreams
 from swapcore_http.present import Present
 from swapcore_http.reload import Reloader
@@ -32,6 +33,7 @@ from swapcore_http.routes import (
 )
 from swapcore_http.routes.context import CONTEXT, Context
 from swapcore_http.routes.metrics import TALLIES
+from swapcore_http.routes.operation import HEALTH
 from swapcore_http.routes.unknown import answer_unknown
 from swapcore_http.upstreams import Upstreams
 from swapcore_http.watching import trace, watch
@@ -70,6 +72,9 @@ def make_app(driver: Driver, present: Present, reloader: Reloader | None = None)
     present.on_replaced(follow)
     tracing = trace(recorder, config)
     app[CONTEXT] = Context(driver, present, bodies, upstreams, streams, recorder, tunnels, reloader, tracing)
+    health = Health(driver, present)
+    driver.watch(health.observe)
+    app[HEALTH] = health
     app[TALLIES] = tallies
     app[DOORS] = Doors()
     app.cleanup_ctx.append(_keep_logs)

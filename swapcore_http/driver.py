@@ -202,6 +202,28 @@ class Driver:
         """Call that as well after each event from now on, as the driver's own `observe`."""
         self._observers.append(observe)
 
+    @property
+    def failed(self) -> bool:
+        """Whether the engine has failed, and everything is being taken down."""
+        return self._failure is not None
+
+    @property
+    def late(self) -> float:
+        """By how many seconds the engine's deadline has passed without its being told."""
+        deadline = self._engine.deadline
+        return 0.0 if deadline is None else max(0.0, self._clock() - deadline)
+
+    @property
+    def oldest_lease(self) -> float:
+        """For how many seconds the oldest of the leases has been held; 0 without one."""
+        now = self._clock()
+        held = (now - lease.since for lease in self._leases.values() if lease.since is not None)
+        return max(held, default=0.0)
+
+    def now(self) -> float:
+        """Return the engine's present second."""
+        return self._clock()
+
     def snapshot(self) -> Snapshot:
         """Look at the engine's state; for showing, never for deciding."""
         return self._engine.snapshot()
@@ -285,6 +307,7 @@ class Driver:
                 lease = self._leases[ticket]
                 control = self._runs[run]
                 lease.run = run
+                lease.since = self._clock()
                 lease.url = control._url or ""
                 control._leases[ticket] = lease
                 lease._tell(command)

@@ -62,6 +62,9 @@ class Lease:
     run: int = field(default=0, init=False)
     """The number of the run, once entered."""
 
+    since: float | None = field(default=None, init=False)
+    """When it was let through, on the driver's clock, once it was."""
+
     cut: str | None = field(default=None, init=False)
     """Why the run is not to be used any more, if that is so."""
 

@@ -95,6 +95,11 @@ class Config(Settings):
         ttl = self.models[model_id].ttl
         return self.global_ttl if ttl < 0 else ttl
 
+    def start_timeout(self, model_id: str) -> int:
+        """Say how many seconds a model may take to become ready."""
+        own = self.models[model_id].health_check_timeout
+        return self.health_check_timeout if own is None else own
+
     def stop_timeout(self, model_id: str) -> int:
         """Say how many seconds a model may take to stop."""
         return self.models[model_id].unload_timeout or self.unload_timeout or DEFAULT_UNLOAD_TIMEOUT
@@ -139,11 +144,10 @@ class Config(Settings):
 
     def _model(self, model: ModelConfig) -> Model:
         limit = model.concurrency_limit
-        own = model.health_check_timeout
         return Model(
             model.id,
             concurrency_limit=limit if limit > 0 else DEFAULT_CONCURRENCY_LIMIT,
-            start_timeout=self.health_check_timeout if own is None else own,
+            start_timeout=self.start_timeout(model.id),
             progress_extends_start=model.start_progress_extends,
             ttl=self.ttl(model.id) or None,
             unload_timeout=self.stop_timeout(model.id),

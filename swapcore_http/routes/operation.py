@@ -11,10 +11,14 @@ from aiohttp import web
 
 from swapcore import Urgency
 from swapcore_http.config import ConfigError, Problem
+from swapcore_http.health import Health
 from swapcore_http.responses import ApiError, error_response
 from swapcore_http.routes.context import CONTEXT
 
 __all__ = ["routes"]
+
+HEALTH = web.AppKey("HEALTH", Health)
+"""Where an application keeps its `Health`."""
 
 LOOK_EVERY = 0.25
 """Seconds between two looks whether what is waited for can still come."""
@@ -24,6 +28,7 @@ def routes() -> list[web.RouteDef]:
     """Return these routes."""
     return [
         web.get("/running", running),
+        web.get("/api/health", health),
         web.post("/api/config/reload", reload_config),
         web.get("/unload", unload_all),
         web.post("/api/models/unload", unload_all),
@@ -59,6 +64,13 @@ async def running(request: web.Request) -> web.Response:
         )
     rows.sort(key=lambda row: str(row["model"]).encode())
     return web.json_response({"running": rows})
+
+
+async def health(request: web.Request) -> web.Response:
+    """Say whether the server can serve; a 503 if it should get no more requests."""
+    verdict = request.app[HEALTH].verdict()
+    status = HTTPStatus.OK if verdict.ready else HTTPStatus.SERVICE_UNAVAILABLE
+    return web.json_response(attrs.asdict(verdict), status=status)
 
 
 async def reload_config(request: web.Request) -> web.Response:
