@@ -81,6 +81,7 @@ def make_app(driver: Driver, present: Present, reloader: Reloader | None = None)
     app.on_shutdown.append(_end_logs)
     app.on_cleanup.append(_close_connections)
     app.cleanup_ctx.append(metrics.keep_watch)
+    app.cleanup_ctx.append(_discover)
     app.on_response_prepare.append(hide_server)
     app.on_response_prepare.append(close_after)
     for module in (activity, comfyui, inference, listing, logs, metrics, operation, passthrough, profiles):
@@ -115,6 +116,14 @@ def _largest_body(config: Config) -> int:
 async def _keep_logs(app: web.Application) -> AsyncIterator[None]:
     with app[CONTEXT].logs.listening():
         yield
+
+
+async def _discover(app: web.Application) -> AsyncIterator[None]:
+    context = app[CONTEXT]
+    task = asyncio.create_task(context.peers.discover(lambda: context.config))
+    yield
+    task.cancel()
+    await asyncio.wait([task])
 
 
 async def _end_logs(app: web.Application) -> None:

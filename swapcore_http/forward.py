@@ -88,6 +88,9 @@ class Manner:
     request_without: AbstractSet[bytes] = frozenset()
     """Fields of the request that are not passed on, in lower case."""
 
+    forwarded: bool = True
+    """Whether the upstream is told who the client is, in `X-Forwarded-For`."""
+
     limits: Limits = NO_LIMITS
     """How long the upstream may take."""
 
@@ -308,7 +311,7 @@ class _Exchange:
             request.method,
             self._target,
             request.raw_headers,
-            client=request.remote,
+            client=request.remote if manner.forwarded else None,
             length=length,
             chunked=self._chunked,
             upgrade=self._upgrade,

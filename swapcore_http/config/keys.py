@@ -31,12 +31,10 @@ UNSUPPORTED: dict[type, dict[str, str]] = {
         "cors_origins": "",
         "keep_alive_after": "",
         "log_requests": "",
-        "peers": "which models there are",
         "send_loading_state": "",
         "session_ids": "",
     },
     ModelConfig: {
-        "forward_auth": "",
         "send_loading_state": "",
     },
     TimeoutsConfig: dict.fromkeys(("keepalive", "tls_handshake", "expect_continue", "idle_conn"), ""),

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from swapcore_http.config.access import ApiKeyConfig
 from swapcore_http.config.parts import FiltersConfig
-from swapcore_http.config.problems import Finding, Path, describe
+from swapcore_http.config.problems import Finding, Path, Severity, describe
 from swapcore_http.config.recording import seconds_of
 from swapcore_http.config.schema import Settings
 from swapcore_http.jsonedit import PathError, parse_path
@@ -31,6 +31,8 @@ def surface_findings(settings: Settings) -> Iterator[Finding]:
             yield Finding(
                 ("allowedHosts", index), f"{describe(host)} is no host name; expected one such as box.lan"
             )
+    if settings.api_keys:
+        yield from _hidden_keys(settings)
     for model in settings.models.values():
         yield from _filters(model.filters, ("models", model.id, "filters"))
     for peer in settings.peers.values():
@@ -49,6 +51,15 @@ def surface_findings(settings: Settings) -> Iterator[Finding]:
         )
     if settings.store is not None and not settings.store.path.strip():
         yield Finding(("store", "path"), "there is none; expected the path of a file")
+
+
+def _hidden_keys(settings: Settings) -> Iterator[Finding]:
+    """Find upstreams that want a key which they would not be shown."""
+    for model in settings.models.values():
+        if "--api-key" in model.cmd and not model.forward_auth:
+            what = "it wants a key, but keys of this server are not passed on"
+            hint = "expected none, as nobody else reaches it, or forwardAuth: true"
+            yield Finding(("models", model.id, "cmd"), f"{what}; {hint}", Severity.WARNING)
 
 
 def _filters(filters: FiltersConfig, path: Path) -> Iterator[Finding]:

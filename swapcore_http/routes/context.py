@@ -11,6 +11,7 @@ from swapcore_http.bodies import Bodies
 from swapcore_http.config import Config, Names, PeerModel, ProfileConfig
 from swapcore_http.driver import Driver
 from swapcore_http.logstreams import LogStreams
+from swapcore_http.peers import Peers
 from swapcore_http.present import Present
 from swapcore_http.reload import Reloader
 from swapcore_http.selectors import Selectors, Standing, State
@@ -54,6 +55,9 @@ class Context:
     tracing: "Tracing | None" = None
     """Traces requests, if that is wanted."""
 
+    peers: Peers = field(factory=Peers)
+    """What is known of the peers."""
+
     selectors: Selectors = field(factory=Selectors)
     """What selectors have sent where."""
 
@@ -73,11 +77,11 @@ class Context:
     @property
     def names(self) -> Names:
         """What all names mean."""
-        return self.config.names()
+        return self.peers.names(self.config)
 
-    def peer_standing(self, model: PeerModel) -> Standing:  # noqa: ARG002
-        """Say how a peer's model stands."""
-        return Standing(State.COLD)
+    def peer_standing(self, model: PeerModel) -> Standing:
+        """Say how a peer's model stands, as far as that is known."""
+        return Standing(State.COLD if self.peers.down(model.peer) is None else State.AWAY)
 
 
 CONTEXT = web.AppKey("CONTEXT", Context)

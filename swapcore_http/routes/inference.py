@@ -12,7 +12,7 @@ from swapcore_http.filters import Changes, UnfilteredError, body_edits
 from swapcore_http.responses import ApiError
 from swapcore_http.routes.context import CONTEXT
 from swapcore_http.routes.serving import serve
-from swapcore_http.routes.targets import UnknownModelError, meant, unknown_model
+from swapcore_http.routes.targets import UnknownModelError, meant
 from swapcore_http.websockets import is_websocket
 
 __all__ = ["PATHS", "QUERIED", "SHORTENED", "answer", "routes"]
@@ -101,25 +101,26 @@ async def answer(request: web.Request, target: str) -> web.StreamResponse:
     async with received(request, context.bodies) as body:
         named = await _find(request, body)
         with meant(context, named.name, websocket=is_websocket(request)) as who:
-            if isinstance(who.target, PeerModel):
-                raise unknown_model(who.name)
-            model = context.config.models[who.target]
             rename = who.name if who.name != named.name else None
-            if named.in_query:
-                target = _with_query(target, named, rename)
+            if isinstance(who.target, PeerModel):
+                filters = context.config.peers[who.target.peer].filters
+                rename = who.target.model if who.target.model != named.name else None
             else:
-                rename = model.use_model_name or rename
-            edits = await _edits(request, body, named, Changes(rename, model.filters, who.name))
+                model = context.config.models[who.target]
+                filters = model.filters
+                rename = rename if named.in_query else model.use_model_name or rename
+            target = _with_query(target, named, rename)
+            edits = await _edits(request, body, named, Changes(rename, filters, who.name))
             sent = body.edited(edits) if edits else body
             recorded = None
             if request.method == "POST":
                 recorded = {} if who.selector is None else {"selector": who.selector}
-            return await serve(request, model.id, target=target, body=sent, recorded=recorded)
+            return await serve(request, who.target, target=target, body=sent, recorded=recorded)
 
 
 def _with_query(target: str, named: Named, rename: str | None) -> str:
     """Name another model in the query of a target."""
-    if rename is None:
+    if rename is None or not named.in_query:
         return target
     path, _, query = target.partition("?")
     return f"{path}?{edited(query.encode(errors='surrogateescape'), named.edits(rename)).decode()}"

@@ -18,6 +18,7 @@ from swapcore_http.responses import ApiError
 from swapcore_http.routes.context import CONTEXT, is_ready
 from swapcore_http.routes.inference import PATHS
 from swapcore_http.routes.serving import serve
+from swapcore_http.selectors import Target
 
 __all__ = ["add_slash", "find_upstream", "pass_on", "routes"]
 
@@ -56,10 +57,9 @@ async def pass_through(request: web.Request) -> web.StreamResponse:
     if not rest:
         # Without the slash, the relative links of the upstream's pages would lose the model.
         return await add_slash(request)
-    if isinstance(target, PeerModel):
-        raise _not_found(path.removeprefix(PREFIX))
     plain = unquote(rest)
-    if any(re.search(one, plain) for one in context.config.ignored_paths) and not is_ready(context, target):
+    ignored = any(re.search(one, plain) for one in context.config.ignored_paths)
+    if ignored and isinstance(target, str) and not is_ready(context, target):
         message = (
             f"{target} is not ready, and a path like {plain[:200]} does not start it (upstream.ignorePaths)"
         )
@@ -67,12 +67,12 @@ async def pass_through(request: web.Request) -> web.StreamResponse:
     return await pass_on(request, target, rest + (query and f"?{query}"))
 
 
-async def pass_on(request: web.Request, model: str, target: str) -> web.StreamResponse:
+async def pass_on(request: web.Request, who: Target, target: str) -> web.StreamResponse:
     """Have that model answer the request, whatever it is.
 
     Args:
         request: The client's request.
-        model: The id of the model.
+        who: The id of the model, or the model of a peer.
         target: Path and query to ask it for, encoded.
 
     Raises:
@@ -82,7 +82,7 @@ async def pass_on(request: web.Request, model: str, target: str) -> web.StreamRe
     if request.method == "POST" and target.partition("?")[0] in PATHS:
         recorded = {}
     async with receiving(request, request.app[CONTEXT].bodies) as body:
-        return await serve(request, model, target=target, body=body, recorded=recorded)
+        return await serve(request, who, target=target, body=body, recorded=recorded)
 
 
 def find_upstream(

@@ -1,6 +1,7 @@
 """How does a request that has found its model get its answer?"""
 
 import asyncio
+import math
 import re
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -12,13 +13,15 @@ from attrs import evolve
 from swapcore_http.activity.recording import GONE, Recording
 from swapcore_http.activity.unpacking import acceptable
 from swapcore_http.bodies import Body
-from swapcore_http.config import ModelConfig
+from swapcore_http.config import ModelConfig, PeerModel
+from swapcore_http.credentials import ours
 from swapcore_http.driver import RefusedError
 from swapcore_http.forward import Manner, forward
 from swapcore_http.lease import Lease
 from swapcore_http.relay import Limits
 from swapcore_http.responses import ApiError, refusal_error
 from swapcore_http.routes.context import CONTEXT, Context, is_ready
+from swapcore_http.selectors import Target
 from swapcore_http.websockets import Loose, is_websocket
 
 if TYPE_CHECKING:
@@ -40,13 +43,13 @@ SECONDS = re.compile(r"inf|[0-9]{1,9}(?:\.[0-9]{1,9})?")
 
 
 async def serve(
-    request: web.Request, model: str, *, target: str, body: Body, recorded: Mapping[str, Any] | None = None
+    request: web.Request, who: Target, *, target: str, body: Body, recorded: Mapping[str, Any] | None = None
 ) -> web.StreamResponse:
-    """Lease that model and have it answer the request; see `forward`.
+    """Have that model answer the request, with a lease if it is of this machine; see `forward`.
 
     Args:
         request: The client's request.
-        model: The id of the model.
+        who: The id of the model, or the model of a peer.
         target: Path and query to ask it for, encoded.
         body: The request's body.
         recorded: What is to be remembered of it besides; `None` if it is not to be recorded.
@@ -57,16 +60,17 @@ async def serve(
     """
     context = request.app[CONTEXT]
     if recorded is None:
-        return await _serve(request, model, target, body)
+        return await _serve(request, who, target, body)
     recorder = context.recorder
     # Larger bodies may lie on the disk, and would not be kept.
     asked = body.data if body.whole and (body.length or 0) <= recorder.captures.limit else None
+    model = who if isinstance(who, str) else who.qualified
     recording = recorder.begin(model, target.partition("?")[0], request.headers, asked)
     recording.metadata = recorded
     tracing = context.tracing
     trace = None if tracing is None else tracing.begin(request.headers, request.method, recording)
     try:
-        return await _serve(request, model, target, body, recording=recording, trace=trace)
+        return await _serve(request, who, target, body, recording=recording, trace=trace)
     except ApiError as error:
         recording.failed(error.status, error.message)
         raise
@@ -84,14 +88,27 @@ async def serve(
 
 async def _serve(
     request: web.Request,
-    model: str,
+    who: Target,
     target: str,
     body: Body,
     *,
     recording: Recording | None = None,
     trace: "Trace | None" = None,
 ) -> web.StreamResponse:
-    """Have it answered, and have the answer listened to."""
+    if isinstance(who, PeerModel):
+        return await _ask_peer(request, who, target, body, recording=recording, trace=trace)
+    return await _ask_model(request, who, target, body, recording=recording, trace=trace)
+
+
+async def _ask_model(
+    request: web.Request,
+    model: str,
+    target: str,
+    body: Body,
+    *,
+    recording: Recording | None,
+    trace: "Trace | None",
+) -> web.StreamResponse:
     context = request.app[CONTEXT]
     priority, patience = context.config.priority(model), None
     if context.config.caller_headers:
@@ -101,7 +118,11 @@ async def _serve(
         return context.driver.lease(model, priority=priority, patience=patience)
 
     config = context.config.models[model]
-    manner = _manner(request, recording, config.on_client_abort == "drain", _limits(context, config))
+    manner = evolve(
+        _manner(request, recording, _kept_back(request, context, forward_auth=config.forward_auth)),
+        limits=_limits(context, config),
+        drain=config.on_client_abort == "drain",
+    )
     if recording is not None and priority:
         recording.metadata = {**recording.metadata, "fifo_priority": priority}
     try:
@@ -122,6 +143,63 @@ async def _serve(
         raise refusal_error(model, refused) from None
 
 
+async def _ask_peer(
+    request: web.Request,
+    model: PeerModel,
+    target: str,
+    body: Body,
+    *,
+    recording: Recording | None,
+    trace: "Trace | None",
+) -> web.StreamResponse:
+    """Have a peer answer, unless it did not lately."""
+    context = request.app[CONTEXT]
+    peers, peer = context.peers, context.config.peers[model.peer]
+    down = peers.down(peer.id)
+    if down is not None:
+        wait = math.ceil(peers.wait(down))
+        message = f"the peer {peer.id} did not answer lately: {down.why}; it is asked again in {wait} s"
+        raise ApiError(HTTPStatus.BAD_GATEWAY, message, {"Retry-After": str(max(1, wait))})
+    stopped = {name.lower().encode() for name in request.headers if name.lower().startswith("x-forwarded-")}
+    stopped |= _kept_back(request, context, forward_auth=peer.forward_auth)
+    # Its own name, and not that which this server is known by.
+    manner = _manner(request, recording, frozenset({*stopped, b"host"}))
+    if peer.api_key:
+        key = peer.api_key.encode(errors="surrogateescape")
+        manner = evolve(
+            manner,
+            request_without=manner.request_without | {b"authorization", b"x-api-key"},
+            request_extra=(
+                *manner.request_extra,
+                (b"Authorization", b"Bearer " + key),
+                (b"x-api-key", key),
+            ),
+        )
+    limits = Limits(peer.timeouts.connect, peer.timeouts.response_header)
+    manner = evolve(manner, limits=limits, forwarded=False)
+    if recording is not None and trace is not None:
+        manner = _with_fields(manner, trace.leased(recording))
+    to = Loose(f"the peer {peer.id}", peer.proxy, peers.number(peer))
+    try:
+        if is_websocket(request):
+            answer = await context.tunnels.join(request, to, target=target, manner=manner)
+        else:
+            answer = await forward(request, to, context.upstreams, target=target, body=body, manner=manner)
+    except ApiError as error:
+        if error.status == HTTPStatus.BAD_GATEWAY:
+            peers.failed(peer.id, error.message)
+        raise
+    peers.answered(peer.id)
+    return answer
+
+
+def _kept_back(request: web.Request, context: Context, *, forward_auth: bool) -> frozenset[bytes]:
+    """Name the fields that carry a key of this server, and are not to go further."""
+    if forward_auth or not context.config.api_keys:
+        return frozenset()
+    return ours(request.headers, (each.key for each in context.config.api_keys))
+
+
 def _limits(context: Context, model: ModelConfig) -> Limits:
     """Say how long that model's upstream may take."""
 
@@ -136,17 +214,15 @@ def _limits(context: Context, model: ModelConfig) -> Limits:
     return Limits(timeouts.connect, timeouts.response_header, model.stall_timeout, nobody_is_due)
 
 
-def _manner(request: web.Request, recording: Recording | None, drain: bool, limits: Limits) -> Manner:  # noqa: FBT001
+def _manner(request: web.Request, recording: Recording | None, without: frozenset[bytes]) -> Manner:
     """Have the answer listened to, if anybody does, and packed only in ways that can be unpacked."""
     accepted = request.headers.get("Accept-Encoding")
     if recording is None or accepted is None or (readable := acceptable(accepted)) == accepted:
-        return Manner(tap=recording, limits=limits, drain=drain)
+        return Manner(tap=recording, request_without=without)
     return Manner(
         tap=recording,
         request_extra=((b"Accept-Encoding", readable.encode("latin-1")),),
-        request_without=frozenset({b"accept-encoding"}),
-        limits=limits,
-        drain=drain,
+        request_without=without | {b"accept-encoding"},
     )
 
 
