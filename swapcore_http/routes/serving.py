@@ -117,7 +117,9 @@ async def _ask_model(
     def lend() -> Lease:
         return context.driver.lease(model, priority=priority, patience=patience)
 
-    config = context.config.models[model]
+    config = context.config.models.get(model)
+    if config is None:
+        raise _gone(model)
     manner = evolve(
         _manner(request, recording, _kept_back(request, context, forward_auth=config.forward_auth)),
         limits=_limits(context, config),
@@ -154,7 +156,9 @@ async def _ask_peer(
 ) -> web.StreamResponse:
     """Have a peer answer, unless it did not lately."""
     context = request.app[CONTEXT]
-    peers, peer = context.peers, context.config.peers[model.peer]
+    peers, peer = context.peers, context.config.peers.get(model.peer)
+    if peer is None:
+        raise _gone(model.qualified)
     down = peers.down(peer.id)
     if down is not None:
         wait = math.ceil(peers.wait(down))
@@ -191,6 +195,11 @@ async def _ask_peer(
         raise
     peers.answered(peer.id)
     return answer
+
+
+def _gone(model: str) -> ApiError:
+    """Say that a new configuration, which came while the request was read, has no such model."""
+    return ApiError(HTTPStatus.NOT_FOUND, f"no model is called {model!r} any more")
 
 
 def _kept_back(request: web.Request, context: Context, *, forward_auth: bool) -> frozenset[bytes]:
