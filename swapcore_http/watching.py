@@ -32,7 +32,7 @@ def watch(driver: Driver, present: Present) -> tuple[Recorder, Tallies]:
     tallies = Tallies(frozenset(PATHS), patience)
     captures = Captures(_room(config))
     recorder = Recorder(lambda: _open_store(config), captures, loads)
-    # The store stays as it is until the server starts anew.
+    # A store keeps its file, and its limit, until the server starts anew.
     present.on_replaced(lambda config: captures.resize(_room(config)))
     recorder.on_closed(tallies.closed)
     recorder.subscribe(tallies.recorded)

@@ -9,7 +9,8 @@ import json
 import logging
 import sqlite3
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -81,10 +82,16 @@ class Store:
         Raises:
             UnreadableError: the database cannot be read.
         """
-        try:
-            return self._find(query)
-        except sqlite3.Error as error:
-            raise UnreadableError(str(error)) from error
+        with _reading():
+            where, values = query.where()
+            columns = ", ".join(COLUMNS)
+            database = self._current()
+            (total,) = database.execute(f"SELECT count(*) FROM {TABLE}{where}", values).fetchone()  # noqa: S608
+            rows = database.execute(
+                f"SELECT id, {columns} FROM {TABLE}{where}{query.order()} LIMIT ? OFFSET ?",  # noqa: S608 - of ours.
+                [*values, query.limit, (query.page - 1) * query.limit],
+            )
+            return [(row[0], _entry(row[1:])) for row in rows], int(total)
 
     def statistics(self, model: str = "") -> dict[str, Any]:
         """Sum up the entries of a model, or of all.
@@ -92,10 +99,22 @@ class Store:
         Raises:
             UnreadableError: the database cannot be read.
         """
-        try:
-            return self._statistics(model)
-        except sqlite3.Error as error:
-            raise UnreadableError(str(error)) from error
+        with _reading():
+            where, values = Query(models=(model,) if model else ()).where()
+            database = self._current()
+            counts = database.execute(
+                "SELECT count(*), total(max(input, 0)), total(max(output, 0)), total(max(cached, 0))"  # noqa: S608
+                f" FROM {TABLE}{where}",
+                values,
+            ).fetchone()
+            return {
+                "total_requests": int(counts[0]),
+                "total_input_tokens": int(counts[1]),
+                "total_output_tokens": int(counts[2]),
+                "total_cache_tokens": int(counts[3]),
+                "prompt_histogram": histogram(database, "input_speed", TABLE, where, values),
+                "gen_histogram": histogram(database, "output_speed", TABLE, where, values),
+            }
 
     def close(self) -> None:
         """Write what is left."""
@@ -107,34 +126,6 @@ class Store:
         if self._opened is not None:
             self._opened.close()
             self._opened = None
-
-    def _find(self, query: Query) -> Found:
-        where, values = query.where()
-        columns = ", ".join(COLUMNS)
-        database = self._current()
-        (total,) = database.execute(f"SELECT count(*) FROM {TABLE}{where}", values).fetchone()  # noqa: S608
-        rows = database.execute(
-            f"SELECT id, {columns} FROM {TABLE}{where}{query.order()} LIMIT ? OFFSET ?",  # noqa: S608 - of ours.
-            [*values, query.limit, (query.page - 1) * query.limit],
-        )
-        return [(row[0], _entry(row[1:])) for row in rows], int(total)
-
-    def _statistics(self, model: str) -> dict[str, Any]:
-        where, values = Query(models=(model,) if model else ()).where()
-        database = self._current()
-        counts = database.execute(
-            "SELECT count(*), total(max(input, 0)), total(max(output, 0)), total(max(cached, 0))"  # noqa: S608
-            f" FROM {TABLE}{where}",
-            values,
-        ).fetchone()
-        return {
-            "total_requests": int(counts[0]),
-            "total_input_tokens": int(counts[1]),
-            "total_output_tokens": int(counts[2]),
-            "total_cache_tokens": int(counts[3]),
-            "prompt_histogram": histogram(database, "input_speed", TABLE, where, values),
-            "gen_histogram": histogram(database, "output_speed", TABLE, where, values),
-        }
 
     def _current(self) -> sqlite3.Connection:
         """Return the database with all that waits for it, if it can be written."""
@@ -201,6 +192,15 @@ class Store:
             logger.warning(
                 "the record of requests in %s cannot be written: %s", self._path or "memory", error
             )
+
+
+@contextmanager
+def _reading() -> Iterator[None]:
+    """Turn what SQLite raises into what callers are told of."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise UnreadableError(str(error)) from error
 
 
 _INSERT = (

@@ -1,7 +1,10 @@
 """Does a trace go on through queue, load and forward, and on to the upstream?"""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
@@ -109,8 +112,22 @@ def test_it_can_be_set_up_and_shut_down() -> None:
 
 
 def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    import sys  # noqa: PLC0415
-
     monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace", None)
     with pytest.raises(CannotTraceError, match=r"pip install 'swapcore\[http,otel\]'"):
         otel.set_up_tracing(Loads())
+
+
+def test_the_command_line_says_what_is_missing(tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text("otel: {enabled: true}\nmodels: {a: {cmd: sleep 9, proxy: 'http://127.0.0.1:1'}}\n")
+    arguments = ["serve", "--config", str(config), "--listen", "127.0.0.1:0"]
+    script = (
+        "import sys; sys.modules['opentelemetry'] = None; from swapcore_http.cli import main; "
+        f"sys.exit(main({arguments!r}))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 1
+    assert "pip install 'swapcore[http,otel]'" in done.stderr
+    assert "Traceback" not in done.stderr
