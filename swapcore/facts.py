@@ -270,7 +270,7 @@ def _exit(state: State, orders: Orders, run: Run, detail: str) -> None:
         state.failures.pop(run.model.id, None)
     if run.stage is Stage.STOPPING and run.reason is not StopReason.LOST:
         # One that had to be killed says nothing about the usual stop.
-        state.experience.learn_stop(run.model.id, state.now - ended_at)
+        state.experience.learn_stop(state.now - ended_at)
     run.stage = Stage.OVER
     run.closed_for = None
     del state.runs[run.model.id]

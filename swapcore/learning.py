@@ -39,7 +39,6 @@ class Times:
     """What is known of one model, or of all together."""
 
     load: Mean = field(factory=Mean)
-    stop: Mean = field(factory=Mean)
     service: Mean = field(factory=Mean)
     gap: float | None = None
     """The usual seconds between two arrivals, once there were two."""
@@ -54,6 +53,9 @@ class Experience:
 
     _models: dict[str, Times] = field(factory=dict)
     _all: Times = field(factory=Times)
+    _stop: Mean = field(factory=Mean)
+    """Of all models together: what makes room for a model is another one."""
+
     expected: Mapping[str, float] = field(factory=dict, init=False)
     """The seconds of those loads of which the catalog says what to expect."""
 
@@ -62,10 +64,9 @@ class Experience:
         self._of(model).load.learn(seconds)
         self._all.load.learn(seconds)
 
-    def learn_stop(self, model: str, seconds: float) -> None:
+    def learn_stop(self, seconds: float) -> None:
         """Take in how long a run took from its stop until its room was back."""
-        self._of(model).stop.learn(seconds)
-        self._all.stop.learn(seconds)
+        self._stop.learn(seconds)
 
     def learn_service(self, model: str, seconds: float) -> None:
         """Take in how long a caller kept its lease."""
@@ -108,10 +109,8 @@ class Experience:
 
     def visit(self, model: str, rounds: int) -> float:
         """Return the seconds it takes to bring this model in and to serve its callers in so many rounds."""
-        own, average = self._of(model), self._all
-        stop = average.stop.value if average.stop.count else FIRST_STOP
-        seconds = self.load(model) + stop
-        return seconds + rounds * _known(own.service, average.service, FIRST_SERVICE) if rounds else seconds
+        stop = self._stop.value if self._stop.count else FIRST_STOP
+        return self.load(model) + stop + rounds * self.service(model)
 
     def _of(self, model: str) -> Times:
         times = self._models.get(model)

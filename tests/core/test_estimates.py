@@ -79,3 +79,17 @@ def test_only_what_excludes_a_model_is_in_its_way(sets: tuple[str, ...], seconds
     assert retry_after(driven, 4, "b") == seconds
     (view,) = (one for one in driven.engine.snapshot().tickets if one.ticket == 3)
     assert view.estimate == seconds - 4.0
+
+
+def test_every_model_is_taken_for_what_was_measured_of_it() -> None:
+    driven = measured("a", "b", "z")
+    driven.tell(Arrived(1, "b"), at=60.0)
+    driven.tell(Exited("a", 2), at=63.0)
+    driven.tell(BecameReady("b", 3), at=103.0)
+    driven.tell(Released(1), at=107.0)
+    driven.tell(Arrived(2, "b"), at=108.0)
+    for ticket, model in ((3, "b"), (4, "z")):
+        driven.tell(Arrived(ticket, model), at=108.0)
+    # Of b, which is up, two services of 4 s; a load of z takes 20 s, though one of b took 40.
+    (view,) = (one for one in driven.engine.snapshot().tickets if one.ticket == 4)
+    assert view.estimate == 8.0 + 23.0

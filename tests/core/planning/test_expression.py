@@ -73,6 +73,7 @@ def test_names_and_references_know_where_they_stand() -> None:
         ("a+b", 1, "expected '&' or '|' before '+b'"),
         ("a &", 3, "expected a model or a set, but the expression ends"),
         ("a | (b |", 8, "expected a model or a set, but the expression ends"),
+        ("(a & ())", 6, "there is nothing in these parentheses"),
         ("(", 1, "expected a model or a set, but the expression ends"),
         ("& a", 0, "expected a model or a set before '&'"),
         ("a | | b", 4, "expected a model or a set before '|'"),
