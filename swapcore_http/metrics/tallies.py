@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 __all__ = ["OTHER", "Spread", "Tallies"]
 
+ENDS = (Lost, Exited)
+ANSWERS = (Forward, Reject)
+
 OTHER = "other"
 """Stands for all names beyond those that get a series of their own."""
 
@@ -139,14 +142,16 @@ class Tallies:
             self._wanted[event.model] += 1
         elif isinstance(event, Released):
             self._let_go(event.ticket, now)
+            if not commands:
+                return
         elif isinstance(event, BecameReady):
             began = self._starting.pop(event.run, None)
             if began is not None:
                 _spread(self.loads, self._name(event.model)).add(now - began)
-        elif isinstance(event, Lost | Exited) and self._starting.pop(event.run, None) is not None:
+        elif isinstance(event, ENDS) and self._starting.pop(event.run, None) is not None:
             self.start_failures[self._name(event.model)] += 1
         for command in commands:
-            if isinstance(command, Forward | Reject):
+            if isinstance(command, ANSWERS):
                 self._let_go(command.ticket, now)
             elif isinstance(command, Start):
                 self._starting[command.run] = now
