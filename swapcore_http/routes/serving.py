@@ -181,8 +181,11 @@ async def _ask_peer(
         )
     limits = Limits(peer.timeouts.connect, peer.timeouts.response_header)
     manner = evolve(manner, limits=limits, forwarded=False)
-    if recording is not None and trace is not None:
-        manner = _with_fields(manner, trace.leased(recording))
+    if recording is not None:
+        # It has no run, and waits for nothing here.
+        recording.leased(0)
+        if trace is not None:
+            manner = _with_fields(manner, trace.leased(recording))
     to = Loose(f"the peer {peer.id}", peer.proxy, peers.number(peer))
     try:
         if is_websocket(request):
