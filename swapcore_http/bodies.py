@@ -171,12 +171,27 @@ class Rest:
         self._bodies = bodies
         self._kept = kept
         self._seen = 0
-        self._reading = anyio.CancelScope()
+        self._stopped = False
+        self._reading: anyio.CancelScope | None = None
         self._ahead: asyncio.Task[None] | None = None
         self._block: anyio.CancelScope | None = None
         self._fault: ApiError | None = None
         self.announced = request.content_length
         self.ended = False
+
+    async def keep_at_once(self) -> bool:
+        """Keep it all if it has come already, as most do together with their heads; say whether it had.
+
+        Raises:
+            ApiError: it is too long, or there is no room for it.
+        """
+        content = self._content
+        if not content.is_eof() or content.exception() is not None:
+            return False
+        if content.total_bytes > self._bodies.largest:
+            raise self._bodies.too_large()
+        await self._kept.add(content.read_nowait())
+        return True
 
     async def keep(self) -> None:
         """Read and keep it all.
@@ -185,7 +200,7 @@ class Rest:
             ApiError: it is too long, broken, or there is no room for it.
         """
         # While there is always a next piece, nothing here waits where it can be cancelled.
-        while not self._reading.cancel_called and (piece := await self._next()):
+        while not self._stopped and (piece := await self._next()):
             await self._kept.add(piece)
 
     @asynccontextmanager
@@ -207,7 +222,9 @@ class Rest:
 
     async def stop(self) -> None:
         """Keep no more of it than is kept now."""
-        self._reading.cancel()
+        self._stopped = True
+        if self._reading is not None:
+            self._reading.cancel()
         if self._ahead is not None:
             with anyio.CancelScope(shield=True):
                 await asyncio.wait([self._ahead])
@@ -224,6 +241,9 @@ class Rest:
 
     async def _keep_ahead(self) -> None:
         # If the client hangs up, aiohttp cancels who answers it.
+        self._reading = anyio.CancelScope()
+        if self._stopped:
+            return
         with self._reading, suppress(ApiError, ConnectionError), self._failing():
             await self.keep()
 
@@ -349,21 +369,34 @@ class Body:
             yield piece
 
 
-@asynccontextmanager
-async def received(request: web.Request, bodies: Bodies) -> AsyncIterator[Body]:
+class received:  # noqa: N801 - it is used as the functions here are.
     """Read a request's whole body; it is kept until the block ends.
 
     Raises:
         ApiError: it is too long, its framing is broken, or there is no room for it.
     """
-    kept = Kept(bodies)
-    try:
-        rest = _rest(request, bodies, kept)
-        if rest is not None:
+
+    def __init__(self, request: web.Request, bodies: Bodies) -> None:
+        self._request = request
+        self._bodies = bodies
+        self._kept = Kept(bodies)
+
+    async def __aenter__(self) -> Body:
+        """Read it."""
+        kept = self._kept
+        try:
+            rest = _rest(self._request, self._bodies, kept)
+            if rest is None or await rest.keep_at_once():
+                return Body(kept)
             await rest.keep()
-        yield Body(kept, rest)
-    finally:
-        kept.close()
+        except BaseException:
+            kept.close()
+            raise
+        return Body(kept, rest)
+
+    async def __aexit__(self, *_: object) -> None:
+        """Let go of it."""
+        self._kept.close()
 
 
 @asynccontextmanager

@@ -16,7 +16,7 @@ from urllib.parse import quote_plus, unquote_to_bytes
 from attrs import frozen
 
 from swapcore_http.bigbody import Windows, find_member
-from swapcore_http.jsontext import Member, decoded, members, offsets, skip
+from swapcore_http.jsontext import DECODER, Member, decoded, members, offsets, skip
 
 __all__ = ["Edit", "Named", "NoModelError", "UnreadableError", "edited", "find_model"]
 
@@ -35,6 +35,7 @@ Edit = tuple[int, int, bytes]
 """What is to stand in some bytes in place of those from one position to another."""
 
 _PAIR = re.compile(rb"[^&]+")
+_MODEL = re.compile(r'"model"[ \t\n\r]*:[ \t\n\r]*"([^"\\]*)"')
 
 
 class NoModelError(LookupError):
@@ -138,6 +139,29 @@ def _unquoted(text: bytes) -> str:
 
 def _in_json(body: bytes) -> Named:
     text = decoded(body)
+    return _in_plain_json(text, body) or _in_any_json(text, body)
+
+
+def _in_plain_json(text: str, body: bytes) -> Named | None:
+    """Find the one member called `model` of a well-formed object, if it is as plain as almost all are.
+
+    The name is not written anywhere else, not even in another way: so where it is written is where it is.
+    """
+    if text.count('"model"') != 1 or "\\u006" in text:
+        return None
+    try:
+        read = DECODER.decode(text)
+    except (ValueError, RecursionError):
+        return None
+    name = read.get("model") if type(read) is dict else None
+    match = _MODEL.search(text)
+    if not isinstance(name, str) or not name or match is None or match[1] != name:
+        return None
+    start, end = offsets(text, body, match.span(1))
+    return Named(name, ((start - 1, end + 1),), _as_json, is_json=True)
+
+
+def _in_any_json(text: str, body: bytes) -> Named:
     found, error = _read(text, lenient=False)
     if error is not None and not found:
         # Whether malformed JSON is good enough is for the upstream to say, if it can be told which one.

@@ -255,7 +255,8 @@ class _Exchange:
         finally:
             # Does nothing if the answer is over.
             self._relay.fail(ClientGoneError())
-            await self._stop_sending()
+            if self._sender is not None:
+                await self._stop_sending()
         return self._relay
 
     async def _ask(self) -> None:

@@ -9,7 +9,7 @@ different answers in them: two lengths, a folded field, a bare line feed.
 import re
 from typing import Final
 
-from attrs import define, field, frozen
+from attrs import define, field
 
 __all__ = ["MAX_HEAD", "Fields", "Framing", "FramingError", "Head"]
 
@@ -39,7 +39,7 @@ class FramingError(ValueError):
     """This is no answer, or it is not certain where it ends; the text repeats none of the bytes."""
 
 
-@frozen
+@define
 class Head:
     """The status line and the fields of an answer."""
 
@@ -177,7 +177,9 @@ class Framing:
 
     def _decide(self, head: Head) -> None:
         """Find out what ends the body (RFC 9112, section 6.3)."""
-        lengths, codings, tokens = [], [], []
+        lengths: list[bytes] = []
+        codings: list[bytes] = []
+        tokens: list[bytes] = []
         for name, value in head.fields:
             lower = name.lower()
             if lower == b"content-length":

@@ -12,7 +12,7 @@ from email.utils import formatdate
 from enum import Enum, auto
 from http import HTTPStatus
 
-from attrs import frozen
+from attrs import define
 
 from swapcore_http.framing import Fields, Framing
 
@@ -46,7 +46,7 @@ NAMES_NO_FIELD = frozenset({b"close", b""})
 _NO_TARGET = re.compile(r"[\x00-\x20\x7f]")
 
 
-@frozen
+@define
 class Outgoing:
     """What is to be said to an upstream, but for the body."""
 
@@ -92,20 +92,28 @@ def request_head(
     """
     if _NO_TARGET.search(request.target):
         raise ValueError(f"not a target: {request.target[:200]!r}")
-    stopped = _stopped(request)
-    handled = stopped | LOOKED_AT
+    stopped: AbstractSet[bytes] = STOPPED.union(request.without) if request.without else STOPPED
+    return _request_head(request, stopped, host, base, authorization)
+
+
+def _request_head(
+    request: Outgoing, stopped: AbstractSet[bytes], host: bytes, base: str, authorization: bytes | None
+) -> bytes:
     length = request.length
-    named: bytes | None = host
+    own_host, own_authorization = host, authorization
     hops = []
     line = f"{request.method} {base}{request.target} HTTP/1.1\r\n"
-    pieces = [line.encode("utf-8", "surrogateescape")]
+    pieces = [line.encode("utf-8", "surrogateescape"), b""]
     for name, value in request.fields:
         lower = name.lower()
-        if lower in handled:
+        if lower in LOOKED_AT or lower in stopped:
             if lower == b"content-length" and length is not None:
                 # Where the client has written it: nothing moves without need.
-                pieces.append(b"%b: %d\r\n" % (name, length))
+                pieces += (name, b": %d\r\n" % length)
                 length = None
+            elif lower == b"connection" and not (tokens := _tokens(value)) <= stopped:
+                # What it names has perhaps been written already.
+                return _request_head(request, stopped | tokens, own_host, base, own_authorization)
             if lower in stopped:
                 continue
             if lower == b"x-forwarded-for":
@@ -114,10 +122,10 @@ def request_head(
             if lower == b"authorization":
                 authorization = None
             else:
-                named = None
-        pieces.append(b"%b: %b\r\n" % (name, value))
-    if named is not None:
-        pieces.insert(1, b"Host: %b\r\n" % named)
+                host = b""
+        pieces += (name, b": ", value, b"\r\n")
+    if host:
+        pieces[1] = b"Host: %b\r\n" % host
     if length is not None:
         pieces.append(b"Content-Length: %d\r\n" % length)
     elif request.chunked:
@@ -136,14 +144,6 @@ def request_head(
     return b"".join(pieces)
 
 
-def _stopped(request: Outgoing) -> AbstractSet[bytes]:
-    """Return the names of the fields that are not to be passed on."""
-    named = [_tokens(value) for name, value in request.fields if name.lower() == b"connection"]
-    if not named and not request.without:
-        return STOPPED
-    return STOPPED.union(request.without, *named)
-
-
 def _tokens(value: bytes) -> frozenset[bytes]:
     return frozenset(token.strip().lower() for token in value.split(b",")) - NAMES_NO_FIELD
 
@@ -151,7 +151,7 @@ def _tokens(value: bytes) -> frozenset[bytes]:
 # Answers ------------------------------------------------------------------------
 
 
-@frozen
+@define
 class Client:
     """What the form of an answer depends on, of who has asked."""
 
@@ -175,7 +175,7 @@ class Passing(Enum):
     """The content, in chunks of our own."""
 
 
-@frozen
+@define
 class Reply:
     """The head that the client gets, and how the body follows."""
 
@@ -212,8 +212,9 @@ def make_reply(framing: Framing, client: Client, extra: Fields = ()) -> Reply:
             else:
                 buffering += b"%b: %b\r\n" % (name, value)
                 continue
-        pieces.append(b"%b: %b\r\n" % (name, value))
-    pieces += [b"%b: %b\r\n" % each for each in extra]
+        pieces += (name, b": ", value, b"\r\n")
+    for name, value in extra:
+        pieces += (name, b": ", value, b"\r\n")
     # A reverse proxy before us would otherwise collect the events.
     pieces.append(b"X-Accel-Buffering: no\r\n" if streams else buffering)
     if not dated:
@@ -234,7 +235,7 @@ def make_reply(framing: Framing, client: Client, extra: Fields = ()) -> Reply:
 
 
 def _stopped_in_answer(framing: Framing, extra: Fields) -> AbstractSet[bytes]:
-    named = framing.tokens - NAMES_NO_FIELD
+    named = framing.tokens and framing.tokens - NAMES_NO_FIELD
     # The length of what a 204 does not have would be taken for that of the next answer.
     lengthless = framing.head is not None and framing.head.status == HTTPStatus.NO_CONTENT
     if not (extra or lengthless) and named <= HOP_BY_HOP:

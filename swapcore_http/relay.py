@@ -145,7 +145,7 @@ class Relay:
     def asked(self, limits: Limits) -> None:
         """Take it that the request is out: from now on the upstream's time counts."""
         self.sending = False
-        if (limits.head or limits.silence) and not self._over:
+        if limits is not NO_LIMITS and (limits.head or limits.silence) and not self._over:
             self._limits = limits
             self._asked_at = self._heard_at = self._loop.time()
             self._watch()

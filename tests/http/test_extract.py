@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from swapcore_http import extract
 from swapcore_http.extract import Named, NoModelError, UnreadableError, edited, find_model
 
 JSON = "application/json"
@@ -329,3 +330,40 @@ def test_get_names_its_model_in_the_query(method: str) -> None:
     assert find('{"model":"b"}', method=method, query="model=a").name == "a"
     with pytest.raises(NoModelError):
         find('{"model":"b"}', method=method)
+
+
+PIECES = st.sampled_from(
+    [
+        '"model"',
+        '"mod\\u0065l"',
+        '"\\u00e9"',
+        '"x"',
+        '"ä"',
+        ":",
+        ",",
+        "{",
+        "}",
+        "[",
+        "]",
+        " ",
+        "1",
+        "null",
+        "\\",
+        '"',
+    ]
+)
+
+
+@given(st.lists(PIECES, max_size=12).map("".join), st.booleans())
+def test_the_short_way_finds_what_the_long_way_finds(text: str, whole: bool) -> None:  # noqa: FBT001
+    if whole:
+        text = '{"a": 1, ' + text + ', "b": {"model2": "y"}}'
+    body = text.encode()
+    short = extract._in_plain_json(text, body)
+    if short is not None:
+        assert extract._in_any_json(text, body) == short
+
+
+def test_plain_bodies_take_the_short_way() -> None:
+    for body in (b'{"model":"a","x":[{"y":1}]}', '{"x": "ä\\u00e9", "model" : "ä"}'.encode()):
+        assert extract._in_plain_json(body.decode(), body) is not None
