@@ -304,6 +304,8 @@ class Body:
             return len(self._data)
         if not self.whole:
             return None if self._rest is None else self._rest.announced
+        if not self._edits:
+            return self._kept.size
         return self._kept.size + sum(len(new) - (end - start) for start, end, new in self._edits)
 
     @property

@@ -295,14 +295,6 @@ class Driver:
 
     def _perform(self, command: Command) -> None:
         match command:
-            case Start(model, run):
-                # Registered before its task runs: a Stop of it can be the next command.
-                control = Control(model=model, run=run, driver=self)
-                self._runs[run] = control
-                self._tasks.start_soon(self._live, command, control, name=f"{model} run {run}")
-            case Stop(run=run):
-                if run in self._runs:
-                    self._runs[run]._told(command)
             case Forward(ticket, _, run):
                 lease = self._leases[ticket]
                 control = self._runs[run]
@@ -311,6 +303,14 @@ class Driver:
                 lease.url = control._url or ""
                 control._leases[ticket] = lease
                 lease._tell(command)
+            case Start(model, run):
+                # Registered before its task runs: a Stop of it can be the next command.
+                control = Control(model=model, run=run, driver=self)
+                self._runs[run] = control
+                self._tasks.start_soon(self._live, command, control, name=f"{model} run {run}")
+            case Stop(run=run):
+                if run in self._runs:
+                    self._runs[run]._told(command)
             case Reject(ticket):
                 lease = self._leases[ticket]
                 lease._tell(self._with_output(command, lease.model))

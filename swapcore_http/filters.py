@@ -41,6 +41,8 @@ class Changes:
     @property
     def look_inside(self) -> bool:
         """Whether there is anything to take out or put in."""
+        if self.filters.empty:
+            return False
         return bool(self.filters.stripped or self.filters.assigned(self.asked))
 
 

@@ -8,8 +8,7 @@ the task that handles the request.
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Coroutine
 from typing import Any, Final, Protocol
 
 from attrs import frozen
@@ -338,23 +337,25 @@ class Relay:
     # The tap
 
     def _tell_head(self, tap: Tap, head: Head) -> None:
-        with self._listening():
+        try:
             tap.head(head.status, head.fields)
+        except Exception as error:  # noqa: BLE001 - see `_untap`.
+            self._untap(error)
 
     def _tell_content(self, tap: Tap, data: bytes, spans: Spans) -> None:
-        with self._listening():
+        try:
             for start, end in spans:
                 tap.feed(data if end - start == len(data) else data[start:end])
+        except Exception as error:  # noqa: BLE001 - see `_untap`.
+            self._untap(error)
 
     def _tell_end(self, tap: Tap, *, whole: bool) -> None:
-        with self._listening():
-            tap.end(whole)
-
-    @contextmanager
-    def _listening(self) -> Iterator[None]:
-        """Let no answer depend on who listens."""
         try:
-            yield
-        except Exception:
-            logger.exception("listening to an answer failed")
-            self._tap = None
+            tap.end(whole)
+        except Exception as error:  # noqa: BLE001 - see `_untap`.
+            self._untap(error)
+
+    def _untap(self, error: Exception) -> None:
+        """Tell the tap no more: no answer depends on who listens."""
+        logger.error("listening to an answer failed", exc_info=error)
+        self._tap = None

@@ -45,6 +45,11 @@ class FiltersConfig:
     """Values that are put in after these, by the name asked for. In a model each such name is an alias."""
 
     @property
+    def empty(self) -> bool:
+        """Whether nothing is configured at all."""
+        return not (self.strip_params or self.set_params or self.set_params_by_id)
+
+    @property
     def stripped(self) -> tuple[str, ...]:
         """The parameters to take out, sorted, each once; `model` is never one."""
         names = {name.strip() for name in self.strip_params.split(",")}

@@ -110,8 +110,11 @@ async def answer(request: web.Request, target: str) -> web.StreamResponse:
                 filters = model.filters
                 rename = rename if named.in_query else model.use_model_name or rename
             target = _with_query(target, named, rename)
-            edits = await _edits(request, body, named, Changes(rename, filters, who.name))
-            sent = body.edited(edits) if edits else body
+            sent = body
+            wanted = Changes(rename, filters, who.name)
+            if rename is not None or wanted.look_inside:
+                edits = await _edits(request, body, named, wanted)
+                sent = body.edited(edits) if edits else body
             recorded = None
             if request.method == "POST":
                 recorded = {} if who.selector is None else {"selector": who.selector}
