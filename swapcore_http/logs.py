@@ -10,7 +10,19 @@ import sys
 
 from attrs import evolve
 
-from swapcore import Arrived, BecameReady, Event, Exited, Forward, Lost, Reject, Start, Stop, StopReason
+from swapcore import (
+    Arrived,
+    BecameReady,
+    Event,
+    Exited,
+    Forward,
+    Lost,
+    Reject,
+    Released,
+    Start,
+    Stop,
+    StopReason,
+)
 from swapcore_http.driver import Observation
 from swapcore_http.loglines import Lines
 from swapcore_http.logstreams import BOTH, PROXY, UPSTREAM, hear_upstreams
@@ -68,9 +80,13 @@ def _is_no_garbage(record: logging.LogRecord) -> bool:
 
 def log_step(step: Observation) -> None:
     """Log what one step of the engine brought."""
-    _log_event(step.event)
+    if logger.isEnabledFor(logging.DEBUG) or not isinstance(step.event, Arrived | Released):
+        # Callers come and go all the time, and are not worth a look unless somebody wants to see them.
+        _log_event(step.event)
     for command in step.commands:
         match command:
+            case Forward(ticket, model, run):
+                logger.debug("forwarding request %d to %s (run %d)", ticket, model, run)
             case Start(model, run):
                 logger.info("starting %s (run %d)", model, run)
             case Stop(model, run, reason, force, making_room_for):
@@ -79,8 +95,6 @@ def log_step(step: Observation) -> None:
             case Reject(ticket, refusal, detail):
                 # What a caller wrote can be part of the detail: no line break of its may reach the log.
                 logger.info("refusing request %d: %s: %r", ticket, refusal.value, detail)
-            case Forward(ticket, model, run):
-                logger.debug("forwarding request %d to %s (run %d)", ticket, model, run)
 
 
 def _log_event(event: Event) -> None:
