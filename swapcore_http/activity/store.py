@@ -10,7 +10,7 @@ import logging
 import sqlite3
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +142,10 @@ class Store:
         return self._opened
 
     def _open(self, path: Path | None) -> sqlite3.Connection:
+        if path is not None:
+            # What people ask for is nobody else's business. If this fails, SQLite says why.
+            with suppress(OSError):
+                path.touch(mode=0o600)
         database = sqlite3.connect(path or ":memory:", timeout=BUSY, isolation_level=None)
         try:
             # Nothing here can be so strange that all the rest is not shown.

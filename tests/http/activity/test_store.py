@@ -103,6 +103,7 @@ def test_a_file_outlives_the_store(tmp_path: Path) -> None:
         store = Store(tmp_path / "record.db")
         assert store.add([FULL, entry()]) == first
         store.close()
+    assert (tmp_path / "record.db").stat().st_mode & 0o777 == 0o600
     assert (tmp_path / "record.db").read_bytes()[18:20] == b"\x02\x02", "the file is not in WAL mode"
     assert ids(Store(tmp_path / "record.db")) == [4, 3, 2, 1]
 
