@@ -7,15 +7,15 @@ memory as well.
 
 import logging
 import os
-import re
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from urllib.parse import urlsplit
 
 import anyio
+from attrs import define, field
 
 from swapcore import Start, StopReason
+from swapcore_http.claiming import Claims, PortTakenError, stranger
 from swapcore_http.config import ModelConfig
 from swapcore_http.config.schema import DEFAULT_UNLOAD_TIMEOUT, NO_CHECK
 from swapcore_http.driver import Control, Launch
@@ -23,7 +23,7 @@ from swapcore_http.guard.guard import Guard
 from swapcore_http.ports import Ports, is_taken
 from swapcore_http.process import Process, running
 from swapcore_http.progress import Progress
-from swapcore_http.readiness import is_this_machine, wait_until_ready
+from swapcore_http.readiness import wait_until_ready
 from swapcore_http.stopping import stop, stop_what_is_left, until_free, with_output
 
 __all__ = ["process_launch"]
@@ -52,18 +52,26 @@ def process_launch(
         grace: Says how many seconds a model may take to stop. The engine keeps
             to that; this is for the watchdog.
     """
-    warned: set[str] = set()
+    claims = Claims(ports)
     guard = guard or Guard()
 
     async def launch(start: Start, control: Control) -> str:
         model = models(start.model)
+        if not await _is_guarded(guard, control):
+            return _never_started(control.reason)
+        moved = False
+        while (detail := await attempt(start, model, control, may_move=not moved)) is None:
+            moved = True
+            logger.warning("%s: another program took its port: it is started again, on another one", model.id)
+        return detail
+
+    async def attempt(start: Start, model: ModelConfig, control: Control, *, may_move: bool) -> str | None:
+        """Run it once, and return how it ended; None if it has to be tried on another port."""
         progress = Progress(control, f"{model.id} (run {start.run})")
         # Left in reverse order: the port is given back when the group is gone.
         async with AsyncExitStack() as stack:
-            if not await _is_guarded(guard, control):
-                return _never_started(control.reason)
             try:
-                port = _take_port(model, ports, stack, warned)
+                port = await claims.claim(model, stack)
                 argv = _command(model, port)
                 environment = model.environment(os.environ, port)
                 watched = stack.enter_context(
@@ -74,21 +82,24 @@ def process_launch(
                 process = await stack.enter_async_context(
                     running(argv, environment, name=model.id, mark=watched.mark, on_output=progress.made)
                 )
-            except (CannotStartError, OSError, ValueError) as error:
+            except (CannotStartError, PortTakenError, OSError, ValueError) as error:
                 return f"could not be started: {error}"
             control.output = progress.output = process.output.last_lines
             logger.info("%s: run %d is process %d", model.id, start.run, process.pid)
             await watched.leads(process.pid)
-            lost, was_ready = await _until_lost_or_told(model, port, process, control, progress)
-            if lost is None:
+            run = _Run(model, port, process, control, progress, watched.mark, may_move=may_move)
+            await run.until_lost_or_told()
+            if run.lost is None:
                 await stop(model, port, process, control, guard)
-                process.kill()
+            process.kill()
             await process.gone()
-            if lost is not None and was_ready:
+            if run.has_moved():
+                return None
+            if run.lost is not None and run.was_ready:
                 await stop_what_is_left(model, port, process, control, guard)
             if control.reason is not StopReason.SHUTDOWN:
                 await until_free(model, port, process, guard)
-        return _stopped(process, control.reason) if lost is None else lost
+        return _stopped(process, control.reason) if run.lost is None else run.lost
 
     return launch
 
@@ -109,29 +120,6 @@ async def _is_guarded(guard: Guard, control: Control) -> bool:
     return not control.stopping.is_set()
 
 
-def _take_port(model: ModelConfig, ports: Ports, stack: AsyncExitStack, warned: set[str]) -> int | None:
-    """Borrow the run's port until the stack is left, or look whether its fixed one is free."""
-    if model.port is not None:
-        return stack.enter_context(ports.lend(model.port, model.id))
-    proxy = urlsplit(model.url(None))
-    port = proxy.port
-    if port is None or not is_this_machine(proxy.hostname):
-        return None
-    if is_taken(port):
-        if re.search(rf"(?<!\d){port}(?!\d)", model.cmd):
-            raise CannotStartError(f"port {port}, which its cmd names, is taken by another program")
-        if model.id not in warned:
-            warned.add(model.id)
-            logger.warning(
-                "%s: something listens on port %d already, and cmd does not name that port: "
-                "it is taken for a service that always runs",
-                model.id,
-                port,
-            )
-    stack.enter_context(ports.hold(port))
-    return None
-
-
 def _command(model: ModelConfig, port: int | None) -> list[str]:
     argv = model.argv(port)
     if not argv:
@@ -139,46 +127,79 @@ def _command(model: ModelConfig, port: int | None) -> list[str]:
     return argv
 
 
-async def _until_lost_or_told(
-    model: ModelConfig, port: int | None, process: Process, control: Control, progress: Progress
-) -> tuple[str | None, bool]:
-    """Announce readiness and watch until the upstream has died or is to be stopped.
+@define
+class _Run:
+    """A run from its spawn until it is lost or to be stopped."""
 
-    Returns:
-        What it died of, `None` if it is to be stopped, and whether it had become ready.
-    """
-    lost: str | None = None
-    was_ready = False
-    spawned = time.monotonic()
+    _model: ModelConfig
+    _port: int | None
+    _process: Process
+    _control: Control
+    _progress: Progress
+    _mark: str
+    _may_move: bool
+    """Whether it may be tried again on another port, if it has lost this one."""
 
-    async def announce() -> None:
-        nonlocal was_ready
-        url = model.url(port)
-        endpoint = model.check_endpoint
+    lost: str | None = field(default=None, init=False)
+    """What it died of; None if it is to be stopped."""
+
+    was_ready: bool = field(default=False, init=False)
+    _is_told: bool = field(default=False, init=False)
+
+    async def until_lost_or_told(self) -> None:
+        """Announce readiness and watch until the upstream has died or is to be stopped."""
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._announce, tasks.cancel_scope, time.monotonic())
+            tasks.start_soon(self._watch, tasks.cancel_scope)
+            await self._control.stopping.wait()
+            tasks.cancel_scope.cancel()
+        self._progress.end()
+
+    def has_moved(self) -> bool:
+        """Tell, when all of it is gone, whether it failed for its port and has to be tried on another one."""
+        if self.lost is None or self._is_told:
+            return False
+        if self._port is not None and is_taken(self._port) and not self._control.stopping.is_set():
+            return True
+        # It was its own remains that held the port.
+        self._tell(self.lost)
+        return False
+
+    async def _announce(self, scope: anyio.CancelScope, spawned: float) -> None:
+        url = self._model.url(self._port)
+        endpoint = self._model.check_endpoint
         if endpoint != NO_CHECK:
             url = await wait_until_ready(
-                url, endpoint, spawned=spawned, patience=model.probe_timeout, progressed=progress.said
+                url,
+                endpoint,
+                spawned=spawned,
+                patience=self._model.probe_timeout,
+                progressed=self._progress.said,
             )
-        progress.end()
-        was_ready = True
-        control.ready(url)
+            if who := await stranger(url, self._process.pid, self._mark):
+                self._lose(f"{who}, which belongs to another run, answers at {url}")
+                scope.cancel()
+                return
+        self._progress.end()
+        self.was_ready = True
+        self._control.ready(url)
 
-    async def watch() -> None:
-        nonlocal lost
-        await process.wait()
-        if not control.stopping.is_set():
-            lost = with_output(process.describe(), process)
+    async def _watch(self, scope: anyio.CancelScope) -> None:
+        await self._process.wait()
+        if not self._control.stopping.is_set():
+            self._lose(with_output(self._process.describe(), self._process))
+        scope.cancel()
+
+    def _lose(self, detail: str) -> None:
+        self.lost = detail
+        may_have_lost_its_port = self._port is not None and not self.was_ready and is_taken(self._port)
+        if not (self._may_move and may_have_lost_its_port):
             # Before anything that takes time: no caller is to be sent to a dead upstream.
-            control.lost(lost)
-        tasks.cancel_scope.cancel()
+            self._tell(detail)
 
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(announce)
-        tasks.start_soon(watch)
-        await control.stopping.wait()
-        tasks.cancel_scope.cancel()
-    progress.end()
-    return lost, was_ready
+    def _tell(self, detail: str) -> None:
+        self._is_told = True
+        self._control.lost(detail)
 
 
 def _never_started(reason: StopReason | None) -> str:

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import MappingProxyType
 
+from swapcore_http.listeners import listener
+
 __all__ = ["Ports", "is_taken"]
 
 logger = logging.getLogger(__name__)
@@ -62,7 +64,8 @@ class Ports:
         """
         port = self._choose(wanted)
         if port != wanted:
-            logger.info("port %d is taken by something else: %s uses %d", wanted, model, port)
+            holder = listener(wanted) or "something else"
+            logger.info("port %d is taken by %s: %s uses %d", wanted, holder, model, port)
         with self.hold(port):
             self._lent[model] = port
             try:

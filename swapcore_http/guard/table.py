@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from typing import NamedTuple
 
-__all__ = ["DEAD_STATES", "MARK", "Entry", "place", "processes", "start_time"]
+__all__ = ["DEAD_STATES", "MARK", "Entry", "mark_of", "place", "processes", "start_time"]
 
 MARK = "SWAPCORE_RUN"
 """The variable that says to which life and run a process belongs, as LIFE.NUMBER."""
@@ -52,6 +52,13 @@ def _processes_of_proc() -> Iterator[Entry]:
             except (OSError, IndexError):
                 # It went while we looked.
                 continue
+
+
+def mark_of(pid: int) -> str:
+    """Return the value of `MARK` in the environment of that process; empty if there is none."""
+    if HAS_PROC:
+        return _mark_in(_environment(str(pid)))
+    return next((entry.mark for entry in _processes_of_ps() if entry.pid == pid), "")
 
 
 def _environment(pid: str) -> bytes:

@@ -29,6 +29,7 @@ class Recorder:
         self.events: list[Event] = []
         self._on_leaving: list[Callable[[str], None]] = []
         self.at_report: Callable[[Event], None] = lambda _: None
+        self._on_leaving: list[Callable[[str], None]] = []
         self._news = anyio.Event()
 
     def report(self, event: Event) -> None:

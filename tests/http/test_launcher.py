@@ -1,17 +1,23 @@
 """The launcher: how a run of a real subprocess starts, or does not, and on which port."""
 
 import logging
+import os
+import shlex
 import socket
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 from attrs import evolve
 
 from swapcore import BecameReady, Lost, Progressed
-from swapcore_http import progress
-from tests.http.fake_upstream import command
+from swapcore_http import claiming, ports, progress
+from swapcore_http.guard.table import MARK
+from swapcore_http.ports import is_taken
+from tests.http.fake_upstream import argv, command
 from tests.http.launching import Launcher, free_port, leaving_nothing, listener
 from tests.http.processes import until
 
@@ -194,7 +200,8 @@ async def test_a_port_that_someone_else_has_is_not_used(
             await run.ready()
             assert run.port != model.port
             assert (await run.get("/v1/models"))["data"][0]["id"] == "m"
-            assert f"port {model.port} is taken by something else: m uses {run.port}" in caplog.messages
+            who = f"process {os.getpid()} (python)"
+            assert f"port {model.port} is taken by {who}: m uses {run.port}" in caplog.messages
             run.stop()
             await run.end()
 
@@ -220,7 +227,8 @@ async def test_a_fixed_port_that_its_command_names_must_be_free(runs: Launcher) 
         model = runs.model(cmd=command(port=port), proxy=f"http://localhost:{port}")
         async with runs.run(model) as run:
             assert await run.end() == (
-                f"could not be started: port {port}, which its cmd names, is taken by another program"
+                f"could not be started: port {port}, which its cmd names, is taken by "
+                f"process {os.getpid()} (python)"
             )
     assert run.recorder.events == []
     async with runs.run(model) as run:
@@ -228,21 +236,94 @@ async def test_a_fixed_port_that_its_command_names_must_be_free(runs: Launcher) 
         assert run.port == port
 
 
+@asynccontextmanager
+async def somebody_else(
+    runs: Launcher, environment: dict[str, str] | None = None
+) -> AsyncIterator[tuple[int, int]]:
+    """Run a server that is no child of ours, so to say: its pid and its port."""
+    name, _, value = runs.marked.partition("=")
+    env = {**os.environ, name: value, **(environment or {})}
+    async with await anyio.open_process(argv(name="else"), env=env, start_new_session=True) as process:
+        assert process.stderr is not None
+        async for said in process.stderr:
+            yield process.pid, int(said.split()[-1])
+            break
+        process.kill()
+
+
 async def test_a_service_that_always_runs_is_accepted_with_one_warning(
     runs: Launcher, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with runs.run(cmd=runs.upstream()) as service:
-        await service.ready()
-        model = runs.model("guest", cmd="sleep 100", proxy=service.url)
+    async with somebody_else(runs) as (pid, port):
+        service = f"http://127.0.0.1:{port}"
+        model = runs.model("guest", cmd="sleep 100", proxy=service)
         for _ in range(2):
             async with runs.run(model) as run:
                 await run.ready()
-                assert run.url == service.url
+                assert run.url == service
                 run.stop()
                 await run.end()
     warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert len(warnings) == 1
-    assert f"something listens on port {service.port} already" in warnings[0]
+    assert f"process {pid} (python) listens on port {port} already" in warnings[0]
+
+
+async def test_what_a_model_of_some_server_has_left_is_no_service(runs: Launcher) -> None:
+    async with somebody_else(runs, {MARK: "0" * 32 + ".1"}) as (pid, port):
+        settings: dict[str, Any] = {"cmd": "sleep 100", "proxy": f"http://localhost:{port}"}
+        async with runs.run(**settings) as run:
+            assert await run.end() == (
+                f"could not be started: port {port} is taken by process {pid} (python), "
+                "which a model of some swapcore server has left"
+            )
+
+
+async def test_who_belongs_to_another_run_does_not_count_as_the_upstream(
+    runs: Launcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # It begins to listen after the look that is taken before the spawn.
+    monkeypatch.setattr(claiming, "is_taken", lambda _: False)
+    async with somebody_else(runs, {MARK: "0" * 32 + ".1"}) as (pid, port):
+        settings: dict[str, Any] = {"cmd": "sleep 100", "proxy": f"http://127.0.0.1:{port}"}
+        async with runs.run(**settings) as run:
+            lost = await run.recorder.wait_for(Lost)
+            assert lost.detail.startswith(
+                f"process {pid} (python), which belongs to another run, answers at "
+            )
+            await run.end()
+    assert run.recorder.but_progress() == [lost]
+
+
+async def test_a_port_that_is_taken_while_it_starts_costs_only_a_second_try(
+    runs: Launcher, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with somebody_else(runs, {MARK: "0" * 32 + ".1"}) as (_, port):
+        # Looked at before the spawn it seems free, and then the upstream cannot bind it.
+        looks = iter([False])
+        monkeypatch.setattr(ports, "is_taken", lambda number: next(looks, None) is None and is_taken(number))
+        model = evolve(runs.model(cmd=runs.upstream()), port=port)
+        runs.models["m"] = model
+        async with runs.run(model) as run:
+            await run.ready()
+            assert run.port != port
+            assert (await run.get("/v1/models"))["data"][0]["id"] == "m"
+            run.stop()
+            await run.end()
+    assert run.recorder.but_progress() == [BecameReady("m", 1)]
+    assert "m: another program took its port: it is started again, on another one" in caplog.messages
+
+
+async def test_one_that_dies_and_leaves_its_port_to_its_own_child_has_failed(
+    runs: Launcher, tmp_path: Path
+) -> None:
+    script = f"{runs.upstream(hang_health=True)} & until [ -e {tmp_path}/go ]; do sleep 0.01; done; exit 3"
+    async with runs.run(cmd=f"sh -c {shlex.quote(script)}") as run:
+        await run.recorder.wait_for(Progressed)
+        (tmp_path / "go").touch()
+        lost = await run.recorder.wait_for(Lost)
+        assert lost.detail.startswith("exited with status 3 after ")
+        await run.end()
+    assert run.recorder.but_progress() == [lost]
 
 
 async def test_an_upstream_on_another_machine_is_accepted(runs: Launcher) -> None:

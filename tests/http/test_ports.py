@@ -2,6 +2,7 @@
 
 import errno
 import logging
+import os
 import socket
 from collections.abc import Iterator
 from typing import Any
@@ -38,7 +39,7 @@ def test_lends_another_if_something_else_listens(
     with caplog.at_level(logging.INFO), Ports().lend(wanted, "a") as lent:
         assert lent != wanted
         assert not is_taken(lent)
-    assert caplog.messages == [f"port {wanted} is taken by something else: a uses {lent}"]
+    assert caplog.messages == [f"port {wanted} is taken by process {os.getpid()} (python): a uses {lent}"]
 
 
 def test_lends_no_port_twice_at_once() -> None:
