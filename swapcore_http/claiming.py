@@ -55,9 +55,7 @@ class Claims:
         if re.search(rf"(?<!\d){port}(?!\d)", model.cmd):
             raise PortTakenError(f"port {port}, which its cmd names, is taken by {who}")
         if found is not None and found.mark:
-            raise PortTakenError(
-                f"port {port} is taken by {who}, which a model of some swapcore server has left"
-            )
+            raise PortTakenError(f"port {port} is taken by {who}, which belongs to a model of some server")
         if model.id not in self._warned:
             self._warned.add(model.id)
             logger.warning(

@@ -274,7 +274,7 @@ async def test_what_a_model_of_some_server_has_left_is_no_service(runs: Launcher
         async with runs.run(**settings) as run:
             assert await run.end() == (
                 f"could not be started: port {port} is taken by process {pid} (python), "
-                "which a model of some swapcore server has left"
+                "which belongs to a model of some server"
             )
 
 
