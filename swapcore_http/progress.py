@@ -13,7 +13,7 @@ __all__ = ["Progress"]
 
 logger = logging.getLogger(__name__)
 
-REPORT_EVERY = 1.0
+REPORT_EVERY = 0.2
 """Seconds between two reports of progress to the engine, at the least."""
 
 LOG_EVERY = 10.0

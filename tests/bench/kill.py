@@ -22,6 +22,7 @@ import sys
 import tempfile
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -175,21 +176,24 @@ def chat(port: int, model: str) -> int:
 
 
 def watchdogs(server: int) -> list[float]:
-    return [
-        child.memory_info().rss / 1e6
-        for child in psutil.Process(server).children()
-        if any("guard.watchdog" in word for word in child.cmdline())
-    ]
+    found = []
+    for child in psutil.Process(server).children():
+        # It may be gone by now.
+        with suppress(psutil.Error):
+            if any("guard.watchdog" in word for word in child.cmdline()):
+                found.append(child.memory_info().rss / 1e6)
+    return found
 
 
 def until_gone(marked: str, begun: float, found: Findings) -> None:
     """Wait until nothing carries the mark, and count what does for too long."""
     while left := strays(marked):
         if time.monotonic() > begun + PATIENCE:
-            print(f"left: {[psutil.Process(pid).cmdline() for pid in left]}", file=sys.stderr)
+            print(f"left: {left}", file=sys.stderr)
             found.orphans += len(left)
             for pid in left:
-                os.kill(pid, signal.SIGKILL)
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
             break
         time.sleep(0.01)
     found.gone_after.append(time.monotonic() - begun)

@@ -18,6 +18,7 @@ Flags of the command line (keywords of `argv` and `command`, `_` for `-`; True f
     --health-status N    what the health check answers once loaded; default 200 (3xx get a Location)
     --never-ready        the same as --health-status 503
     --hang-health        accept the health check and never answer it
+    --hang-first N       do so with the first N of them
     --no-listen          live on without ever listening
     --print TEXT         say that on stderr at the start (may be repeated)
     --flood BYTES        write so many bytes of short lines at the start, before listening
@@ -25,6 +26,8 @@ Flags of the command line (keywords of `argv` and `command`, `_` for `-`; True f
     --exit-at-start CODE print, then exit with that status at once
     --exit-after SECONDS exit that long after the start of listening
     --exit-code CODE     with that status; default 0
+    --die-when FILE      exit with that status as soon as that file exists, whatever the phase
+    --chatter SECONDS    write a line each time so long has passed
     --ignore-sigterm     say "ignoring SIGTERM" and live on
     --exit-on-sigterm CODE  leave in order on SIGTERM, with that status
     --fork-grandchild FILE  fork a child that ignores SIGTERM and holds the output open; its pid goes to FILE
@@ -123,6 +126,7 @@ class Upstream:
         self.answers: list[dict[str, Any]] = []
         self.connections = 0
         self.requests = 0
+        self.checks = 0
 
     def note(self, event: str, answer: dict[str, Any]) -> None:
         with self.changed:
@@ -367,7 +371,8 @@ class Request:
         flags = self.upstream.flags
         self.read_body()
         self.knobs = {}
-        if flags.hang_health:
+        self.upstream.checks += 1
+        if flags.hang_health or self.upstream.checks <= flags.hang_first:
             while True:
                 self.pause(60)
         loaded = self.upstream.loaded.is_set()
@@ -524,6 +529,20 @@ def say(text: str) -> None:
     os.write(2, text.encode() + b"\n")
 
 
+def chatter(seconds: float) -> None:
+    """Show that something is going on."""
+    while True:
+        say("still at it")
+        time.sleep(seconds)
+
+
+def die_when(file: str, code: int) -> None:
+    """Wait for the order to die."""
+    while not os.path.exists(file):  # noqa: PTH110 - likewise.
+        time.sleep(0.002)
+    os._exit(code)
+
+
 def load(upstream: Upstream) -> None:
     """Take as long as the flags say."""
     flags = upstream.flags
@@ -537,15 +556,15 @@ def parse(words: "list[str] | None" = None) -> argparse.Namespace:
     """Read the flags described in the module's docstring."""
     parser = argparse.ArgumentParser(allow_abbrev=False)
     parser.add_argument("--port", type=int, default=0)
-    for name in ("load", "exit-after"):
+    for name in ("load", "exit-after", "chatter"):
         parser.add_argument(f"--{name}", type=float, default=0)
     for name in ("exit-at-start", "exit-on-sigterm"):
         parser.add_argument(f"--{name}", type=int)
-    for name in ("exit-code", "flood", "long-line"):
+    for name in ("exit-code", "flood", "long-line", "hang-first"):
         parser.add_argument(f"--{name}", type=int, default=0)
     for name in ("health-503", "never-ready", "hang-health", "no-listen", "ignore-sigterm"):
         parser.add_argument(f"--{name}", action="store_true")
-    for name in ("base", "load-until", "fork-grandchild", "setsid-grandchild"):
+    for name in ("base", "load-until", "fork-grandchild", "setsid-grandchild", "die-when"):
         parser.add_argument(f"--{name}", default="")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--name", default="fake")
@@ -583,6 +602,10 @@ def main() -> None:
     """Be the upstream until killed."""
     flags = parse()
     start(flags)
+    if flags.chatter:
+        threading.Thread(target=chatter, args=[flags.chatter], daemon=True).start()
+    if flags.die_when:
+        threading.Thread(target=die_when, args=[flags.die_when, flags.exit_code], daemon=True).start()
     upstream = Upstream(flags)
     if flags.no_listen:
         while True:

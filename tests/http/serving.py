@@ -13,7 +13,7 @@ import json
 import random
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any, Self
 
@@ -115,6 +115,11 @@ class Served:
         """Likewise, of an upstream that has to come up first."""
         await self.until_leased(model)
         return await self.events(model, wait, count)
+
+    async def tell_to_die(self, model: str) -> None:
+        """Let a model's upstream exit by itself, as after a crash."""
+        with suppress(aiohttp.ClientError):
+            await self.tell(model, "/exit?code=9", "POST")
 
     def url(self, model: str) -> str:
         """Where the model's run answers."""
