@@ -28,7 +28,7 @@ from pathlib import Path
 import psutil
 from attrs import define, field
 
-from tests.bench.measure import ROOT, free_port, wait_for_health
+from tests.bench.measure import ROOT, free_port, serve_command, wait_for_answer
 from tests.http import fake_upstream
 from tests.http.processes import mark, strays
 
@@ -138,15 +138,14 @@ def configuration(folder: Path) -> dict[str, object]:
 def start(config: Path, folder: Path, marked: str) -> tuple["subprocess.Popen[bytes]", int]:
     name, _, value = marked.partition("=")
     port = free_port()
-    address = f"127.0.0.1:{port}"
     server = subprocess.Popen(
-        [sys.executable, "-m", "swapcore_http.cli", "serve", "--config", str(config), "--listen", address],
+        serve_command(config, port),
         cwd=ROOT,
         env={**os.environ, name: value, "XDG_RUNTIME_DIR": str(folder)},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    wait_for_health(port, server)
+    wait_for_answer(port, server)
     return server, port
 
 

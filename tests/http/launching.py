@@ -27,7 +27,6 @@ class Recorder:
 
     def __init__(self) -> None:
         self.events: list[Event] = []
-        self._on_leaving: list[Callable[[str], None]] = []
         self.at_report: Callable[[Event], None] = lambda _: None
         self._on_leaving: list[Callable[[str], None]] = []
         self._news = anyio.Event()
