@@ -18,6 +18,14 @@ GRACE = 1.0
 LOOK_EVERY = 0.02
 """Seconds between two looks at what is left."""
 
+SETTLED = 0.1
+"""Seconds in which nothing must be found until nothing is left: what is about to become
+another program has no environment for a moment."""
+
+SPAWNING = 5.0
+"""The same while a run was being spawned when its server died: until it has become the program that
+it is to be, nothing tells whose it is, and on a busy machine that takes a while."""
+
 LAST_WAIT = 30.0
 """Seconds after which what cannot be killed is left alone."""
 
@@ -75,12 +83,19 @@ def end(life: Life, environment: Mapping[str, str], *, fresh: bool) -> tuple[int
     Returns:
         How many processes there were, and whether all of them are gone.
     """
-    begun = time.monotonic()
+    begun = last_seen = time.monotonic()
     seen: set[tuple[int, str]] = set()
     askers: dict[str, _Asker] = {}
+    spawning = {run.mark for run in life.runs if run.pid == 0} if fresh else set[str]()
     try:
-        while leftovers := _leftovers(life, processes(), fresh=fresh):
+        while True:
+            leftovers = _leftovers(life, processes(), fresh=fresh)
             now = time.monotonic()
+            if leftovers:
+                last_seen = now
+                spawning -= {entry.mark for entry, _ in leftovers}
+            elif now - last_seen >= (SPAWNING if spawning else SETTLED if life.runs else 0):
+                return len(seen), True
             if now > begun + LAST_WAIT + max((run.grace for run in life.runs), default=0.0):
                 return len(seen), False
             for entry, run in leftovers:
@@ -99,7 +114,6 @@ def end(life: Life, environment: Mapping[str, str], *, fresh: bool) -> tuple[int
     finally:
         for asker in askers.values():
             asker.end()
-    return len(seen), True
 
 
 def _leads(entry: Entry, run: Run) -> bool:

@@ -244,11 +244,12 @@ async def somebody_else(
     name, _, value = runs.marked.partition("=")
     env = {**os.environ, name: value, **(environment or {})}
     async with await anyio.open_process(argv(name="else"), env=env, start_new_session=True) as process:
-        assert process.stderr is not None
-        async for said in process.stderr:
+        try:
+            assert process.stderr is not None
+            said = await process.stderr.receive()
             yield process.pid, int(said.split()[-1])
-            break
-        process.kill()
+        finally:
+            process.kill()
 
 
 async def test_a_service_that_always_runs_is_accepted_with_one_warning(
