@@ -29,6 +29,11 @@ def strays(marked: str) -> list[int]:
     return found
 
 
+def called(pid: int) -> str:
+    """Say what messages call that process."""
+    return f"process {pid} ({psutil.Process(pid).name()})"
+
+
 def is_alive(pid: int) -> bool:
     """Tell whether there is such a process and it is no zombie."""
     try:

@@ -19,7 +19,7 @@ from swapcore_http.guard.table import MARK
 from swapcore_http.ports import is_taken
 from tests.http.fake_upstream import argv, command
 from tests.http.launching import Launcher, free_port, leaving_nothing, listener
-from tests.http.processes import until
+from tests.http.processes import called, until
 
 pytestmark = pytest.mark.anyio
 
@@ -200,7 +200,7 @@ async def test_a_port_that_someone_else_has_is_not_used(
             await run.ready()
             assert run.port != model.port
             assert (await run.get("/v1/models"))["data"][0]["id"] == "m"
-            who = f"process {os.getpid()} (python)"
+            who = called(os.getpid())
             assert f"port {model.port} is taken by {who}: m uses {run.port}" in caplog.messages
             run.stop()
             await run.end()
@@ -227,8 +227,7 @@ async def test_a_fixed_port_that_its_command_names_must_be_free(runs: Launcher) 
         model = runs.model(cmd=command(port=port), proxy=f"http://localhost:{port}")
         async with runs.run(model) as run:
             assert await run.end() == (
-                f"could not be started: port {port}, which its cmd names, is taken by "
-                f"process {os.getpid()} (python)"
+                f"could not be started: port {port}, which its cmd names, is taken by {called(os.getpid())}"
             )
     assert run.recorder.events == []
     async with runs.run(model) as run:
@@ -256,7 +255,7 @@ async def test_a_service_that_always_runs_is_accepted_with_one_warning(
     runs: Launcher, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with somebody_else(runs) as (pid, port):
-        service = f"http://127.0.0.1:{port}"
+        service, who = f"http://127.0.0.1:{port}", called(pid)
         model = runs.model("guest", cmd="sleep 100", proxy=service)
         for _ in range(2):
             async with runs.run(model) as run:
@@ -266,7 +265,7 @@ async def test_a_service_that_always_runs_is_accepted_with_one_warning(
                 await run.end()
     warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert len(warnings) == 1
-    assert f"process {pid} (python) listens on port {port} already" in warnings[0]
+    assert f"{who} listens on port {port} already" in warnings[0]
 
 
 async def test_what_a_model_of_some_server_has_left_is_no_service(runs: Launcher) -> None:
@@ -274,7 +273,7 @@ async def test_what_a_model_of_some_server_has_left_is_no_service(runs: Launcher
         settings: dict[str, Any] = {"cmd": "sleep 100", "proxy": f"http://localhost:{port}"}
         async with runs.run(**settings) as run:
             assert await run.end() == (
-                f"could not be started: port {port} is taken by process {pid} (python), "
+                f"could not be started: port {port} is taken by {called(pid)}, "
                 "which belongs to a model of some server"
             )
 
@@ -288,9 +287,7 @@ async def test_who_belongs_to_another_run_does_not_count_as_the_upstream(
         settings: dict[str, Any] = {"cmd": "sleep 100", "proxy": f"http://127.0.0.1:{port}"}
         async with runs.run(**settings) as run:
             lost = await run.recorder.wait_for(Lost)
-            assert lost.detail.startswith(
-                f"process {pid} (python), which belongs to another run, answers at "
-            )
+            assert lost.detail.startswith(f"{called(pid)}, which belongs to another run, answers at ")
             await run.end()
     assert run.recorder.but_progress() == [lost]
 

@@ -11,6 +11,7 @@ import pytest
 
 from swapcore_http import ports as ports_module
 from swapcore_http.ports import HIGHEST, LOWEST, Ports, is_taken
+from tests.http.processes import called
 
 
 @pytest.fixture
@@ -39,7 +40,7 @@ def test_lends_another_if_something_else_listens(
     with caplog.at_level(logging.INFO), Ports().lend(wanted, "a") as lent:
         assert lent != wanted
         assert not is_taken(lent)
-    assert caplog.messages == [f"port {wanted} is taken by process {os.getpid()} (python): a uses {lent}"]
+    assert caplog.messages == [f"port {wanted} is taken by {called(os.getpid())}: a uses {lent}"]
 
 
 def test_lends_no_port_twice_at_once() -> None:

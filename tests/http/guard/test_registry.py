@@ -13,9 +13,8 @@ from swapcore_http.guard.registry import Life, Run, create, decode, encode, live
 from swapcore_http.guard.sweep import sweep
 
 ID = "ab" * 16
-LIFE = Life(
-    ID, "here", 5, "9", (Run(f"{ID}.1", 7, "10", ("docker", "stop", "\t${PID}"), 3.0, (("K", "secret"),)),)
-)
+RUN = Run(f"{ID}.1", 7, "10", ("docker", "stop", "\t${PID}"), 3.0, (("K", "secret"),))
+LIFE = Life(ID, "here", 5, "9", (RUN,))
 
 
 def test_what_is_written_is_read_without_its_secrets(tmp_path: Path) -> None:
