@@ -33,6 +33,9 @@ class Doors:
             # One that is busy must not be told so now: the rest of its request would not be read.
             if connection not in self.busy:
                 connection.close()
+                # It ends the waiting for a request, and leaves the connection as it is.
+                if connection.transport is not None:
+                    connection.transport.close()
 
 
 DOORS = web.AppKey("DOORS", Doors)
