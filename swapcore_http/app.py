@@ -9,6 +9,7 @@ from typing import Any
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from swapcore_http.accesslog import AccessLog, set_access_log
 from swapcore_http.bodies import Bodies
 from swapcore_http.config import Config
 from swapcore_http.cors import answer_preflight
@@ -68,7 +69,9 @@ def make_app(driver: Driver, present: Present, reloader: Reloader | None = None)
     def follow(config: Config) -> None:
         bodies.largest = _largest_body(config)
         streams.keep_only(config.models.__contains__)
+        set_access_log(on=config.log_requests)
 
+    set_access_log(on=config.log_requests)
     present.on_replaced(follow)
     tracing = trace(recorder, config)
     app[CONTEXT] = Context(driver, present, bodies, upstreams, streams, recorder, tunnels, reloader, tracing)
@@ -98,7 +101,7 @@ def make_runner(app: web.Application, **options: Any) -> web.AppRunner:
     """
     return web.AppRunner(
         app,
-        access_log=None,
+        access_log_class=AccessLog,
         # Bodies pass as they come, packed ones too.
         auto_decompress=False,
         # Who hangs up while waiting gives up its place.

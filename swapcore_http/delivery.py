@@ -112,7 +112,7 @@ class ToClient:
             # One write for both: most answers are there at once.
             out = self._head + out
             self._head = b""
-            self._request.writer.output_size += len(out)
+        self._request.writer.output_size += len(out)
         if out and self._transport is not None and not self._transport.is_closing():
             self._transport.write(out)
 

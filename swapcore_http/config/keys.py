@@ -30,7 +30,6 @@ UNSUPPORTED: dict[type, dict[str, str]] = {
         "api_keys": "who may ask",
         "cors_origins": "",
         "keep_alive_after": "",
-        "log_requests": "",
         "send_loading_state": "",
         "session_ids": "",
     },

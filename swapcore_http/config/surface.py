@@ -145,7 +145,7 @@ class SurfaceSettings:
     """Whether requests are traced by OpenTelemetry; where to is said by the environment's `OTEL_*`."""
 
     log_requests: bool = field(default=False, metadata=written("logRequests", "true or false"))
-    """Has no effect, as in llama-swap: requests are logged at the level `info`."""
+    """Whether each request is logged once it is answered, without its query."""
 
     macros: Mapping[str, MacroValue] = field(
         factory=dict, converter=free_table, metadata=written("macros", "values by the names of macros")

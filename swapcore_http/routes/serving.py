@@ -194,7 +194,7 @@ async def _ask_peer(
             answer = await forward(request, to, context.upstreams, target=target, body=body, manner=manner)
     except ApiError as error:
         if error.status == HTTPStatus.BAD_GATEWAY:
-            peers.failed(peer.id, error.message)
+            peers.failed(peer.id, str(error.__cause__ or error.message))
         raise
     peers.answered(peer.id)
     return answer
