@@ -1,9 +1,10 @@
 """What does each fact change?"""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from typing import assert_never
 
+from swapcore.catalog import Catalog
 from swapcore.collation import Line, Waiting
 from swapcore.commands import Refusal, StopReason
 from swapcore.estimates import due_at, seconds_until_served
@@ -23,6 +24,7 @@ from swapcore.events import (
     Urgency,
 )
 from swapcore.orders import Orders
+from swapcore.planning import Planner
 from swapcore.state import Failures, Run, Stage, State, Ticket
 
 __all__ = ["absorb", "expire"]
@@ -328,7 +330,7 @@ def _unload(state: State, orders: Orders, model: str, urgency: Urgency) -> None:
 def _replace_catalog(state: State, orders: Orders, replaced: CatalogReplaced) -> None:
     """Go over to a new catalog: what it does not change is not touched."""
     old, catalog = state.catalog, replaced.catalog
-    planner = replaced.planner or state.planner
+    old_planner, planner = state.planner, replaced.planner or state.planner
     for target in tuple(state.plans):
         orders.drop_plan(target)
     state.adopt(catalog, planner, replaced.settings or state.settings)
@@ -354,14 +356,23 @@ def _replace_catalog(state: State, orders: Orders, replaced: CatalogReplaced) ->
     rest.sort(key=lambda run: (-_last_used(state, run), state.position[run.model.id]))
     for run in rest:
         if run.coming:
-            beside = [other.model.id for other in rest if other.coming]
-            beside.sort(key=state.position.__getitem__)
-            evict = planner(run.model.id, beside, dict.fromkeys(beside, 1.0)).evict
-            for model in evict:
-                orders.end(state.runs[model], StopReason.RELOAD, Urgency.DRAIN, limit)
+            target = run.model.id
+            beside = {other.model.id for other in rest if other.coming}
+            once = _evicted(old_planner, old, target, beside)
+            for model in _evicted(planner, catalog, target, beside):
+                # By a one-way rule it has come in beside the target, and still might.
+                might = model in once and target not in _evicted(planner, catalog, model, beside)
+                if not might:
+                    orders.end(state.runs[model], StopReason.RELOAD, Urgency.DRAIN, limit)
     for run in tuple(state.runs.values()):
         orders.serve(run)
     state.unsettled = True
+
+
+def _evicted(planner: Planner, catalog: Catalog, target: str, beside: Container[str]) -> tuple[str, ...]:
+    """Ask a planner who of these leaves for the target if all cost the same."""
+    resident = [model.id for model in catalog if model.id in beside]
+    return planner(target, resident, dict.fromkeys(resident, 1.0)).evict
 
 
 def _adopt_model(state: State, run: Run) -> None:

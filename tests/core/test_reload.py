@@ -13,6 +13,7 @@ from swapcore import (
     Forward,
     LoadRequested,
     Model,
+    Phase,
     Plan,
     Policy,
     Refusal,
@@ -25,6 +26,7 @@ from swapcore import (
     Tick,
     UnloadRequested,
 )
+from swapcore.planning import Group, Groups
 from tests.core.driven import Driven, ready, together
 
 RELOAD = StopReason.RELOAD
@@ -218,3 +220,25 @@ def test_when_the_caller_leaves_who_made_a_model_due_others_need_not_wait_for_it
     # a may go on for a while, and then it is the turn of b, which c may not live with.
     assert driven.tell(Arrived(4, "c"), at=32.0) == ()
     assert driven.tell(Released(2), at=33.0) == (Start("c", 2),)
+
+
+ONE_WAY = Groups([Group("big", ["a"]), Group("small", ["b"], exclusive=False)], ["a", "b", "c"])
+"""b comes in beside a, and leaves when a comes in."""
+
+
+@pytest.mark.parametrize("last", ["a", "b"])
+def test_what_came_in_by_a_one_way_rule_stays_when_something_else_changes(last: str) -> None:
+    driven = Driven("a", "b", "c", planner=ONE_WAY)
+    for ticket, model in enumerate(("a", "b"), 1):
+        driven.tell(Arrived(ticket, model), after=1.0)
+        driven.tell(BecameReady(model, ticket), after=1.0)
+    for ticket in (1, 2) if last == "b" else (2, 1):
+        driven.tell(Released(ticket), after=1.0)
+    unrelated = Catalog([Model("a"), Model("b"), Model("c", revision="2")])
+    assert driven.tell(CatalogReplaced(unrelated, ONE_WAY), after=1.0) == ()
+    assert [view.phase for view in driven.engine.snapshot().upstreams[:2]] == [Phase.READY, Phase.READY]
+    apart = Groups([Group("one", ["a", "b"])], ["a", "b", "c"])
+    other = {"a": "b", "b": "a"}[last]
+    assert driven.tell(CatalogReplaced(unrelated, apart), after=1.0) == (
+        Stop(other, {"a": 1, "b": 2}[other], RELOAD),
+    )
