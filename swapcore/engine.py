@@ -83,9 +83,13 @@ class Engine:
         """Whether a shutdown was requested and every run is over."""
         return self._state.shutdowns > 0 and not self._state.runs
 
-    def snapshot(self) -> Snapshot:
-        """Describe the state as it is now; for showing, never for deciding."""
-        return take_snapshot(self._state)
+    def snapshot(self, *, tickets: bool = True) -> Snapshot:
+        """Describe the state as it is now; for showing, never for deciding.
+
+        Args:
+            tickets: Whether to list those who wait, which takes time in proportion to them.
+        """
+        return take_snapshot(self._state, tickets=tickets)
 
     def handle(self, event: Event, now: float) -> tuple[Command, ...]:
         """Take in a fact and return what is to be done about it, in order.

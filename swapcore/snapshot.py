@@ -103,7 +103,7 @@ class Snapshot:
     """One for each model of the catalog, in definition order."""
 
     tickets: tuple[TicketView, ...]
-    """One for each caller who waits, in the order in which they are likely to be let through."""
+    """One for each caller who waits, if that was asked for, in the order of their turns."""
 
     wishes: tuple[str, ...]
     """Models that an operator wants loaded and that are not ready yet, next one first."""
@@ -133,13 +133,13 @@ _PHASES = {
 }
 
 
-def take_snapshot(state: State) -> Snapshot:
-    """Describe this state as it is now."""
+def take_snapshot(state: State, *, tickets: bool = True) -> Snapshot:
+    """Describe this state as it is now, with those who wait or without."""
     removed = [run.model for run in state.runs.values() if run.model.id not in state.position]
     return Snapshot(
         now=state.now,
         upstreams=tuple(_view(state, model) for model in (*state.catalog, *removed)),
-        tickets=tuple(_queue(state)),
+        tickets=tuple(_queue(state)) if tickets else (),
         wishes=tuple(state.wishes),
         shutting_down=state.shutdowns > 0,
     )

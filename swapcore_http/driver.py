@@ -224,9 +224,9 @@ class Driver:
         """Return the engine's present second."""
         return self._clock()
 
-    def snapshot(self) -> Snapshot:
-        """Look at the engine's state; for showing, never for deciding."""
-        return self._engine.snapshot()
+    def snapshot(self, *, tickets: bool = True) -> Snapshot:
+        """Look at the engine's state, with those who wait or without; for showing, never for deciding."""
+        return self._engine.snapshot(tickets=tickets)
 
     def load(self, models: Iterable[str]) -> None:
         """Ask for these models to be loaded, one after the other, when there is room."""

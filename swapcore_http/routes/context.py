@@ -90,5 +90,5 @@ CONTEXT = web.AppKey("CONTEXT", Context)
 
 def is_ready(context: Context, model: str) -> bool:
     """Tell whether a caller of that model would be served without anything being started."""
-    view = context.driver.snapshot().upstream(model)
+    view = context.driver.snapshot(tickets=False).upstream(model)
     return view.phase is Phase.READY and not view.closed

@@ -53,7 +53,7 @@ async def health(_: web.Request) -> web.Response:
 async def models(request: web.Request) -> web.Response:
     """List the models as the OpenAI API does."""
     context = request.app[CONTEXT]
-    rows = model_rows(context.config, context.names, context.profile, context.driver.snapshot())
+    rows = model_rows(context.config, context.names, context.profile, context.driver.snapshot(tickets=False))
     created = int(time.time())
     data = [
         {"id": row.pop("id"), "object": "model", "created": created, "owned_by": "swapcore", **row}

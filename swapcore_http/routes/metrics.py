@@ -70,7 +70,9 @@ async def metrics(request: web.Request) -> web.Response:
 
 def _urls(context: Context) -> dict[str, str]:
     runs = (
-        (view.model, view.run) for view in context.driver.snapshot().upstreams if view.phase is Phase.READY
+        (view.model, view.run)
+        for view in context.driver.snapshot(tickets=False).upstreams
+        if view.phase is Phase.READY
     )
     return {model: url.rstrip("/") for model, run in runs if (url := context.driver.url(run or 0))}
 

@@ -41,7 +41,7 @@ async def running(request: web.Request) -> web.Response:
     context = request.app[CONTEXT]
     present = context.config
     rows = []
-    for view in context.driver.snapshot().upstreams:
+    for view in context.driver.snapshot(tickets=False).upstreams:
         if view.run is None:
             continue
         started = context.present.runs.get(view.run, present)
@@ -122,11 +122,15 @@ async def _unload(request: web.Request, models: Collection[str]) -> None:
         ApiError: all runs that are left are stuck.
     """
     driver = request.app[CONTEXT].driver
-    runs = {view.run for view in driver.snapshot().upstreams if view.model in models and view.run is not None}
+    runs = {
+        view.run
+        for view in driver.snapshot(tickets=False).upstreams
+        if view.model in models and view.run is not None
+    }
     unloading = asyncio.ensure_future(driver.unload(models, _urgency(request)))
     try:
         while not (await asyncio.wait([unloading], timeout=LOOK_EVERY))[0]:
-            left = [view for view in driver.snapshot().upstreams if view.run in runs]
+            left = [view for view in driver.snapshot(tickets=False).upstreams if view.run in runs]
             if left and all(view.stuck for view in left):
                 names = ", ".join(f"{view.model} (run {view.run})" for view in left)
                 message = f"killed, and not gone: {names}; what they hold is not free"

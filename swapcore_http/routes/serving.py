@@ -254,7 +254,7 @@ def _loose(context: Context, model: str) -> Loose:
     Raises:
         ApiError: it is not ready.
     """
-    run = context.driver.snapshot().upstream(model).run
+    run = context.driver.snapshot(tickets=False).upstream(model).run
     url = None if run is None else context.driver.url(run)
     if run is None or url is None or not is_ready(context, model):
         message = f"{model} is not ready, and an ignored websocket cannot start it (compat.ignoreWebsockets)"

@@ -75,7 +75,7 @@ def meant(context: Context, asked: str, *, websocket: bool = False) -> Iterator[
         return
     found = [(each, names.target(each)) for each in selector.targets]
     targets = [(each, target) for each, target in found if target is not None]
-    standings = standing_of(context.driver.snapshot())
+    standings = standing_of(context.driver.snapshot(tickets=False))
 
     def standing(target: Target) -> Standing:
         return standings.get(target, AWAY) if isinstance(target, str) else context.peer_standing(target)

@@ -1,6 +1,7 @@
 """Tests of `swapcore.snapshot`, through the engine."""
 
 import pytest
+from attrs import evolve
 
 from swapcore import Arrived, LoadRequested, Model, Phase, ShutdownRequested
 from tests.core.driven import Driven, ready
@@ -23,6 +24,8 @@ def test_the_snapshot_tells_what_can_be_seen() -> None:
         None,
     )
     assert not snapshot.shutting_down
+    assert [view.ticket for view in snapshot.tickets] == [3, 4]
+    assert driven.engine.snapshot(tickets=False) == evolve(snapshot, tickets=())
     with pytest.raises(KeyError):
         snapshot.upstream("x")
 

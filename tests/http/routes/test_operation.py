@@ -152,12 +152,12 @@ async def test_run_that_does_not_go_is_not_waited_for(path: str, monkeypatch: py
         await served.until(lambda now: now.upstream("stuck").stuck)
         snapshot, looks = served.driver.snapshot, []
 
-        def look() -> Snapshot:
+        def look(*, tickets: bool = True) -> Snapshot:
             looks.append(path)
             if len(looks) == 2:
                 # While anything may still go, it is waited for.
                 gone["slow"].set()
-            return snapshot()
+            return snapshot(tickets=tickets)
 
         monkeypatch.setattr(served.driver, "snapshot", look)
         status, _, answer = await unloading
