@@ -52,6 +52,19 @@ class Config(Settings):
         errors = [each for each in findings(self) if each.severity is Severity.ERROR]
         if errors:
             raise ConfigError(Problem(Severity.ERROR, dotted(each.path), each.message) for each in errors)
+        self._settle()
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """Make it of settings that were looked at already, and in which there is no error."""
+        config = cls.__new__(cls)
+        for each in attrs.fields(Settings):
+            object.__setattr__(config, each.name, getattr(settings, each.name))
+        config._settle()  # noqa: SLF001 - it is this class's own.
+        return config
+
+    def _settle(self) -> None:
+        """Draw from the settings what follows from them."""
         # Before the ports are counted: a port belongs to a run, and counts for nothing here.
         object.__setattr__(self, "_revisions", {each.id: _revision(each) for each in self.models.values()})
         object.__setattr__(self, "as_written", self.models)

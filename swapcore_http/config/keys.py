@@ -6,8 +6,11 @@ what is shown or measured is a warning, and so is one that nobody knows.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache
+from typing import Any
 
 import attrs
+from attrs import frozen
 
 from swapcore_http.config.kinds import Shape, kinds_of
 from swapcore_http.config.parts import PeerTimeoutsConfig, TimeoutsConfig
@@ -45,6 +48,8 @@ UNSUPPORTED: dict[type, dict[str, str]] = {
 Whoever makes something honour a setting removes it here.
 """
 
+LISTS = (Shape.LIST, Shape.RECORD_LIST)
+
 ROUTER_SETTINGS = "routing.router.settings."
 """What stands before `groups` and `matrix` where they are not at the top level."""
 
@@ -76,6 +81,45 @@ def unsupported(record: attrs.AttrsInstance, path: Path) -> Iterator[Finding]:
             yield Finding(where, "has no effect yet", Severity.WARNING, at_key=True)
 
 
+@frozen
+class Layout:
+    """How the settings of a class are written."""
+
+    leaves: frozenset[str]
+    """All keys, whose dots lead into nested mappings."""
+
+    lists: frozenset[str]
+    """Those of lists."""
+
+    legacies: Mapping[str, str]
+    """Newer keys by older ones."""
+
+    within: Mapping[str, frozenset[str]]
+    """What may stand in each nested mapping, by the keys that lead to it."""
+
+
+@cache
+def _layout(cls: Any) -> Layout:
+    settings, kinds = settings_of(cls), kinds_of(cls)
+    leaves = frozenset(setting.key for setting in settings.values()).union(EXTRA.get(cls, ()))
+    prefixes = {
+        "".join(f"{part}." for part in key.split(".")[:depth])
+        for key in leaves
+        for depth in range(key.count(".") + 1)
+    }
+    return Layout(
+        leaves,
+        frozenset(settings[name].key for name, kind in kinds.items() if kind.shape in LISTS),
+        {setting.legacy: setting.key for setting in settings.values() if setting.legacy},
+        {
+            prefix: frozenset(
+                key.removeprefix(prefix).split(".")[0] for key in leaves if key.startswith(prefix)
+            )
+            for prefix in prefixes
+        },
+    )
+
+
 def pick(
     data: Mapping[str, object], cls: type[attrs.AttrsInstance], path: Path, report: Report
 ) -> dict[str, object]:
@@ -85,16 +129,12 @@ def pick(
     """
     found: dict[str, object] = {}
     older: dict[str, object] = {}
-    settings, kinds = settings_of(cls), kinds_of(cls)
-    lists = {
-        settings[name].key for name, kind in kinds.items() if kind.shape in (Shape.LIST, Shape.RECORD_LIST)
-    }
-    legacies = {setting.legacy: setting.key for setting in settings.values() if setting.legacy}
-    leaves = {setting.key for setting in settings.values()}.union(EXTRA.get(cls, ()))
+    layout = _layout(cls)
+    leaves, lists, legacies = layout.leaves, layout.lists, layout.legacies
 
     def descend(data: Mapping[str, object], section: tuple[str, ...]) -> None:
         prefix = "".join(f"{part}." for part in section)
-        here = {key.removeprefix(prefix).split(".")[0] for key in leaves if key.startswith(prefix)}
+        here = layout.within[prefix]
         unknown = 0
         for key, value in data.items():
             where = (*path, *section, key)

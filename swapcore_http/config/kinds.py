@@ -7,6 +7,7 @@ here instead of having tables of its own.
 import enum
 import types
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, Literal, Union, get_args, get_origin
 
 import attrs
@@ -88,5 +89,10 @@ def _plain(annotation: Any) -> Kind:
 
 def kinds_of(cls: type[attrs.AttrsInstance]) -> dict[str, Kind]:
     """Find the kinds of a class's settings by the names of their fields."""
+    return _kinds_of(cls)
+
+
+@cache
+def _kinds_of(cls: Any) -> dict[str, Kind]:
     types_ = {each.name: each.type for each in attrs.fields(cls)}
     return {name: kind_of(types_[name]) for name in settings_of(cls)}

@@ -4,7 +4,6 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path as FilePath
 
-import attrs
 from attrs import frozen
 
 from swapcore_http.config import source
@@ -137,7 +136,7 @@ def _part(
             collector.add(Severity.ERROR, "", each.message, span, number)
         if filled.faults:
             return None
-        tree = source.parse(filled.text, filled.original)
+        tree = source.parse(filled.text, filled.original if filled.pieces else None)
     except source.SourceError as error:
         with concealing(values):
             collector.add(Severity.ERROR, "", error.message, error.span, number)
@@ -164,7 +163,7 @@ def _configuration(whole: Plain, collector: Collector) -> Loaded:
     settings = settings_from(data, collector.report, expansion.refused)
     if collector.failed:
         raise ConfigError(collector.sorted())
-    config = Config(**attrs.asdict(settings, recurse=False))
+    config = Config.of(settings)
     if not config.models:
         collector.add(Severity.WARNING, "", "there are no models in it")
     return Loaded(config, collector.sorted())

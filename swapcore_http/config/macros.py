@@ -9,6 +9,7 @@ it would reach a command line as it is.
 import math
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from types import MappingProxyType, NoneType
 from typing import Any
 
 import attrs
@@ -45,8 +46,11 @@ def substituted(value: Any, values: Mapping[str, MacroValue]) -> Any:
     """Replace these references wherever they stand in a value, which may be a record.
 
     Texts stay texts. What is nothing but a reference in a table of whatever
-    YAML can say becomes what it stands for, with its type.
+    YAML can say becomes what it stands for, with its type. A value without
+    any reference comes back itself.
     """
+    if not _mentions(value):
+        return value
     match value:
         case str():
             return _text(value, values)
@@ -54,18 +58,35 @@ def substituted(value: Any, values: Mapping[str, MacroValue]) -> Any:
             return tuple(substituted(item, values) for item in value)
         case Mapping():
             return _typed(value, values)
-        case _ if attrs.has(type(value)):
+        case _:
             fields = ((name, kind, getattr(value, name)) for name, kind in kinds_of(type(value)).items())
             changes = {
                 name: _renamed(old, values) if kind.shape is Shape.FREE_TABLES else substituted(old, values)
                 for name, kind, old in fields
             }
             return attrs.evolve(value, **changes)
-        case _:
-            return value
+
+
+PLAIN = frozenset({bool, float, int, NoneType})
+
+
+def _mentions(value: Any) -> bool:
+    """Tell whether there is any reference in a value at all: in most there is none."""
+    kind = type(value)
+    if kind is str:
+        return "${" in value
+    if kind in PLAIN or not value:
+        return False
+    if kind is tuple or kind is list:
+        return any(map(_mentions, value))
+    if kind is MappingProxyType or kind is dict:
+        return any(map(_mentions, value)) or any(map(_mentions, value.values()))
+    return attrs.has(kind) and any(_mentions(getattr(value, name)) for name in kinds_of(kind))
 
 
 def _text(text: str, values: Mapping[str, MacroValue]) -> str:
+    if "${" not in text:
+        return text
     for reference, meant in values.items():
         if reference in text:
             text = text.replace(reference, as_text(meant))

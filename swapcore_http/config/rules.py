@@ -177,6 +177,8 @@ def _macros(model: ModelConfig, path: Path) -> Iterator[Finding]:
         # A proxy is asked for its port by a rule of its own.
         known = port | ({"cmd_stop": {PID}, "after_stop": {PID}, "proxy": {PORT}}.get(name) or set())
         for text, inner in _texts(getattr(model, name)):
+            if "${" not in text:
+                continue
             if name in ("cmd", "cmd_stop", "after_stop"):
                 text = command.without_comments(text)  # noqa: PLW2901 - comments need no macros.
             for _, message in leftovers(text, known):
@@ -185,21 +187,20 @@ def _macros(model: ModelConfig, path: Path) -> Iterator[Finding]:
 
 def _texts(value: Any) -> Iterator[tuple[str, Path]]:
     """Go through all texts in a value, with the way to each."""
-    match value:
-        case str():
-            yield value, ()
-        case tuple() | list():
-            for index, item in enumerate(value):
-                yield from ((text, (index, *inner)) for text, inner in _texts(item))
-        case Mapping():
-            for key, item in value.items():
-                yield from ((text, (key, *inner)) for text, inner in _texts(item))
-        case _ if attrs.has(type(value)):
-            for name, setting in settings_of(type(value)).items():
-                where = setting.key.split(".")
-                yield from ((text, (*where, *inner)) for text, inner in _texts(getattr(value, name)))
-        case _:
-            pass
+    if isinstance(value, str):
+        yield value, ()
+    elif not value or isinstance(value, (int, float)):
+        return
+    elif isinstance(value, (tuple, list)):
+        for index, item in enumerate(value):
+            yield from ((text, (index, *inner)) for text, inner in _texts(item))
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from ((text, (key, *inner)) for text, inner in _texts(item))
+    elif attrs.has(type(value)):
+        for name, setting in settings_of(type(value)).items():
+            where = setting.key.split(".")
+            yield from ((text, (*where, *inner)) for text, inner in _texts(getattr(value, name)))
 
 
 def _commands(model: ModelConfig, path: Path) -> Iterator[Finding]:

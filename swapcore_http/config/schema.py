@@ -5,6 +5,7 @@ so tables of keys, documentation and schemas can be made from the classes.
 """
 
 from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 import attrs
@@ -31,6 +32,9 @@ DEFAULT_PROXY = "http://localhost:${PORT}"
 DEFAULT_UNLOAD_TIMEOUT = 10
 NO_CHECK = "none"
 """The `check_endpoint` of a model that counts as ready as soon as it runs."""
+
+MACROS = frozenset({"macros"})
+"""The field in which every reference stays."""
 
 RUN_FIELDS = frozenset({"after_stop", "cmd", "cmd_stop", "env", "macros", "proxy"})
 """Fields in which `${PORT}` stays, because it is another one for each run; macros stay as declared."""
@@ -196,8 +200,8 @@ class ModelConfig:
             object.__setattr__(self, name, text if text.strip() else getattr(self, name))
         if self.check_endpoint.strip() == NO_CHECK:
             object.__setattr__(self, "check_endpoint", NO_CHECK)
-        for name in settings_of(type(self)).keys() - {"macros"}:
-            object.__setattr__(self, name, substituted(getattr(self, name), {MODEL_ID: self.id}))
+        for name, value in _replaced(self, {MODEL_ID: self.id}, MACROS).items():
+            object.__setattr__(self, name, value)
 
     @property
     def generated_aliases(self) -> tuple[str, ...]:
@@ -235,9 +239,7 @@ class ModelConfig:
 
     def numbered(self, port: int) -> "ModelConfig":
         """Give it that port, which also stands for `${PORT}` where no run is involved."""
-        static = settings_of(type(self)).keys() - RUN_FIELDS
-        changes = {name: substituted(getattr(self, name), {PORT: port}) for name in static}
-        return attrs.evolve(self, port=port, **changes)
+        return attrs.evolve(self, port=port, **_replaced(self, {PORT: port}, RUN_FIELDS))
 
     def _for_process(self, text: str, port: int | None, pid: int | None) -> str:
         text = self._at(text, port)
@@ -250,6 +252,14 @@ class ModelConfig:
                 raise ValueError(f"{self.id}: there is no port for {PORT} in {text!r}")
             return text
         return text.replace(PORT, str(number))
+
+
+def _replaced(
+    model: ModelConfig, values: Mapping[str, MacroValue], omitted: AbstractSet[str]
+) -> dict[str, Any]:
+    """Collect the fields in which references are replaced, with what they become."""
+    old = ((name, getattr(model, name)) for name in settings_of(type(model)) if name not in omitted)
+    return {name: new for name, value in old if (new := substituted(value, values)) is not value}
 
 
 def by_id(models: Iterable[ModelConfig] | Mapping[str, ModelConfig]) -> Mapping[str, ModelConfig]:

@@ -1,6 +1,7 @@
 """How does a field of a record say how it is written in YAML, and what may stand there?"""
 
 from collections.abc import Iterable, Mapping
+from functools import cache
 from types import MappingProxyType
 from typing import Any, TypeVar
 
@@ -67,6 +68,11 @@ def written(
 
 def settings_of(cls: type[attrs.AttrsInstance]) -> dict[str, Setting]:
     """Find the settings of a class by the names of their fields."""
+    return _settings_of(cls)
+
+
+@cache
+def _settings_of(cls: Any) -> dict[str, Setting]:
     return {each.name: each.metadata[Setting] for each in attrs.fields(cls) if Setting in each.metadata}
 
 

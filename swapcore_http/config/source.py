@@ -241,7 +241,7 @@ Column = Callable[[int, int], int]
 """Says, for a line and column of the text, in which column that was written."""
 
 
-def parse(text: str, column: Column = lambda _, column: column) -> Tree:
+def parse(text: str, column: Column | None = None) -> Tree:
     """Build the tree of the first document.
 
     Args:
@@ -278,7 +278,7 @@ def _build(builder: "Builder", events: Iterable[Any]) -> Tree:
 class Builder:
     """Puts events together to nodes, and counts what they stand for."""
 
-    def __init__(self, column: Column) -> None:
+    def __init__(self, column: Column | None) -> None:
         self._column = column
         self.root: Node | None = None
         self.second: Span | None = None
@@ -402,7 +402,9 @@ def _event_span(event: Any) -> Span:
     return Span(start.line + 1, start.column + 1, end.line + 1, end.column + 1)
 
 
-def _moved(span: Span, column: Column) -> Span:
+def _moved(span: Span, column: Column | None) -> Span:
+    if column is None:
+        return span
     return Span(
         span.line, column(span.line, span.column), span.end_line, column(span.end_line, span.end_column)
     )
