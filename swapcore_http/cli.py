@@ -15,7 +15,7 @@ from pathlib import Path
 import attrs
 
 from swapcore import SwapcoreError
-from swapcore_http.config import Config, ConfigError, load
+from swapcore_http.config import Config, ConfigError, Severity, load
 
 __all__ = ["main"]
 
@@ -31,7 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
     Returns:
         The exit status: 0 if all went well, 1 if not, 130 if interrupted; wrong usage exits with 2.
     """
-    options = _parser().parse_args(arguments)
+    options = _parsed(arguments)
     try:
         return _run(options)
     except KeyboardInterrupt:
@@ -41,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     if options.command == "check":
-        return OK if _load(options.config) is not None else FAILED
+        return _check(options)
     if options.command == "replay":
         return _replay(options)
     if options.command == "explain":
@@ -63,10 +63,8 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     serve = commands.add_parser("serve", help="serve the models of a configuration", allow_abbrev=False)
-    what = serve.add_mutually_exclusive_group(required=True)
-    # With one dash as well, as llama-swap's own options are written.
-    what.add_argument("--config", "-config", type=Path, metavar="PATH", help="a llama-swap configuration")
-    what.add_argument("--demo", action="store_true", help="serve three small demo models instead")
+    _add_config(serve)
+    serve.add_argument("--demo", action="store_true", help="serve three small demo models instead")
     serve.add_argument(
         "--listen",
         "-listen",
@@ -99,17 +97,14 @@ def _parser() -> argparse.ArgumentParser:
     )
 
     check = commands.add_parser("check", help="check a configuration and do nothing else", allow_abbrev=False)
-    check.add_argument(
-        "--config", "-config", type=Path, required=True, metavar="PATH", help="the configuration"
-    )
+    _add_config(check)
+    check.add_argument("--json", action="store_true", help="print what there is to say as JSON")
 
     explain = commands.add_parser(
         "explain", help="say what a request would evict, and why", allow_abbrev=False
     )
     explain.add_argument("model", metavar="MODEL", help="what the request is for")
-    explain.add_argument(
-        "--config", "-config", type=Path, required=True, metavar="PATH", help="the configuration"
-    )
+    _add_config(explain)
     explain.add_argument(
         "--running",
         type=_names,
@@ -155,6 +150,35 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_config(parser: argparse.ArgumentParser) -> None:
+    """Let a command have a configuration, with one dash as well, as llama-swap's own options are written."""
+    parser.add_argument("--config", "-config", type=Path, metavar="PATH", help="a llama-swap configuration")
+    parser.add_argument(
+        "--config-dir",
+        "-config-dir",
+        type=Path,
+        metavar="DIR",
+        help="a directory whose *.yaml and *.yml belong to it as well",
+    )
+
+
+def _parsed(arguments: list[str] | None) -> argparse.Namespace:
+    """Parse the command line; what needs a configuration has one, and only one."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.command in ("serve", "check", "explain"):
+        given = options.config is not None or options.config_dir is not None
+        demo = options.command == "serve" and options.demo
+        if demo and given:
+            parser.error("argument --config: not allowed with argument --demo")
+        if not demo and not given:
+            also = ", or --demo" if options.command == "serve" else ""
+            parser.error(
+                f"there is nothing to {options.command}: expected --config, --config-dir or both{also}"
+            )
+    return options
+
+
 class _Version(argparse.Action):
     """Print the installed version; looking it up takes longer than all the rest of the command line."""
 
@@ -182,10 +206,27 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(name for part in text.split(",") if (name := part.strip()))
 
 
-def _load(path: Path) -> Config | None:
+def _check(options: argparse.Namespace) -> int:
+    if not options.json:
+        return OK if _load(options) is not None else FAILED
+    try:
+        problems = load(options.config, directory=options.config_dir).warnings
+    except ConfigError as error:
+        problems = error.problems
+    said = [attrs.asdict(each, value_serializer=_as_json) for each in problems]
+    ok = not any(each.severity is Severity.ERROR for each in problems)
+    print(json.dumps({"ok": ok, "problems": said}, indent=2, ensure_ascii=False))
+    return OK if ok else FAILED
+
+
+def _as_json(_: object, __: object, value: object) -> object:
+    return value.value if isinstance(value, Severity) else value
+
+
+def _load(options: argparse.Namespace) -> Config | None:
     """Load a configuration and print what there is to say about it."""
     try:
-        loaded = load(path)
+        loaded = load(options.config, directory=getattr(options, "config_dir", None))
     except ConfigError as error:
         print(error, file=sys.stderr)
         return None
@@ -195,7 +236,7 @@ def _load(path: Path) -> Config | None:
 
 
 def _explain(options: argparse.Namespace) -> int:
-    config = _load(options.config)
+    config = _load(options)
     if config is None:
         return FAILED
 
@@ -272,7 +313,7 @@ def _replay(options: argparse.Namespace) -> int:
     if options.config is None:
         verdict = replay(options.files)
     else:
-        config = _load(options.config)
+        config = _load(options)
         if config is None:
             return FAILED
         from swapcore_http.serve import make_engine
@@ -295,9 +336,10 @@ def _serve(options: argparse.Namespace) -> int:
     else:
         from swapcore_http.watch import Watch, at_rest
 
-        watch = Watch([options.config]) if options.watch_config else None
-        read = partial(at_rest, [options.config], partial(load, options.config))
-        config = _load(options.config)
+        sources = [each for each in (options.config, options.config_dir) if each is not None]
+        watch = Watch(sources) if options.watch_config else None
+        read = partial(at_rest, sources, partial(load, options.config, directory=options.config_dir))
+        config = _load(options)
     if config is None:
         return FAILED
 

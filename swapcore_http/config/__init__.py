@@ -11,6 +11,7 @@ the same rules hold. This package alone knows YAML.
 
 from swapcore_http.config.access import ApiKeyConfig
 from swapcore_http.config.config import Config
+from swapcore_http.config.dumping import dumps
 from swapcore_http.config.loading import Loaded, load, loads
 from swapcore_http.config.names import Names, PeerModel, pinned
 from swapcore_http.config.parts import (
@@ -47,6 +48,7 @@ __all__ = [
     "Severity",
     "StoreConfig",
     "TimeoutsConfig",
+    "dumps",
     "load",
     "loads",
     "pinned",

@@ -6,9 +6,15 @@ refuses an open quote, takes a carriage return for a space, and leaves the
 backslash that a dollar sign has within double quotes.
 """
 
-__all__ = ["split", "without_comments", "words"]
+import os
+
+__all__ = ["split", "windows_words", "without_comments", "words"]
+
+WINDOWS = os.name == "nt"
+"""Whether programs here split their command lines themselves, by the rules of Windows."""
 
 SEPARATORS = " \t\n"
+WINDOWS_SEPARATORS = " \t\n\r"
 ESCAPED_IN_QUOTES = '"\\$`'
 
 
@@ -17,14 +23,15 @@ def without_comments(command: str) -> str:
     return "\n".join(line for line in command.split("\n") if not line.strip().startswith("#"))
 
 
-def split(command: str) -> list[str]:
-    """Turn a command as it stands in a configuration into words.
+def split(command: str, *, windows: bool = WINDOWS) -> list[str]:
+    """Turn a command as it stands in a configuration into words, by the rules of POSIX or Windows.
 
     Comment lines are left out, and a line that ends with a backslash goes on
     in the next one.
     """
     lines = without_comments(command).split("\n")
-    return words("\n".join(_continued(line) for line in lines))
+    text = "\n".join(_continued(line) for line in lines)
+    return windows_words(text) if windows else words(text)
 
 
 def _continued(line: str) -> str:
@@ -63,6 +70,51 @@ def words(text: str) -> list[str]:
             char = ""
         word = word or []
         word.append(char)
+    if word is not None:
+        result.append("".join(word))
+    return result
+
+
+def windows_words(text: str) -> list[str]:
+    """Split as programs on Windows do it, by the rules of Microsoft's C runtime.
+
+    Only double quotes quote, and a backslash escapes nothing but one of them:
+    2n backslashes before it are n, and one more makes it a character. Within
+    quotes two of them are one character.
+    """
+    result: list[str] = []
+    word: list[str] | None = None
+    quoted = False
+    position = 0
+    while position < len(text):
+        char = text[position]
+        position += 1
+        if char in WINDOWS_SEPARATORS and not quoted:
+            if word is not None:
+                result.append("".join(word))
+            word = None
+            continue
+        word = [] if word is None else word
+        if char == "\\":
+            end = position
+            while text[end : end + 1] == "\\":
+                end += 1
+            count = end - position + 1
+            position = end
+            if text[end : end + 1] != '"':
+                word.append("\\" * count)
+                continue
+            word.append("\\" * (count // 2))
+            if count % 2:
+                word.append('"')
+                position += 1
+        elif char != '"':
+            word.append(char)
+        elif quoted and text[position : position + 1] == '"':
+            word.append('"')
+            position += 1
+        else:
+            quoted = not quoted
     if word is not None:
         result.append("".join(word))
     return result

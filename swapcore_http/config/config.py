@@ -12,7 +12,7 @@ from attrs import field, frozen
 
 from swapcore.catalog import DEFAULT_CONCURRENCY_LIMIT, Catalog, Model
 from swapcore.collation import Policy
-from swapcore.planning import Planner
+from swapcore.planning import Groups, Matrix
 from swapcore.settings import Settings as EngineSettings
 from swapcore_http.config.names import Names
 from swapcore_http.config.planners import planner_of
@@ -131,7 +131,7 @@ class Config(Settings):
         """Describe the models to the engine."""
         return Catalog(self._model(model) for model in self.models.values())
 
-    def planner(self) -> Planner:
+    def planner(self) -> Groups | Matrix:
         """Make what says to the engine which models must leave for another."""
         return planner_of(self, self._names)
 

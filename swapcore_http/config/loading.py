@@ -9,6 +9,7 @@ from attrs import frozen
 from swapcore_http.config import source
 from swapcore_http.config.collecting import Collector, Source
 from swapcore_http.config.config import Config
+from swapcore_http.config.doubts import doubts, machine_findings
 from swapcore_http.config.environment import fill
 from swapcore_http.config.expanding import expand
 from swapcore_http.config.merging import merge
@@ -40,7 +41,8 @@ def load(
     Args:
         path: The file, which is read first.
         directory: The directory, whose `*.yaml` and `*.yml` follow in the order of their names.
-        env: What `${env.NAME}` stands for; by default the process's environment.
+        env: What `${env.NAME}` stands for; by default the process's environment. Its `PATH`
+            is where programs are looked for.
 
     Raises:
         ConfigError: something cannot be read, or what it says cannot be used.
@@ -68,7 +70,8 @@ def load(
         texts.append((file, data))
     if problems:
         raise ConfigError(problems)
-    return _loaded(texts, os.environ if env is None else env)
+    env = os.environ if env is None else env
+    return _loaded(texts, env, env.get("PATH", ""))
 
 
 def loads(text: str | bytes, file: str = "<string>", *, env: Mapping[str, str] | None = None) -> Loaded:
@@ -108,7 +111,7 @@ def _more_files(files: Sequence[str], directory: str | os.PathLike[str]) -> list
     return more
 
 
-def _loaded(texts: Sequence[tuple[str, str | bytes]], env: Mapping[str, str]) -> Loaded:
+def _loaded(texts: Sequence[tuple[str, str | bytes]], env: Mapping[str, str], path: str = "") -> Loaded:
     collector = Collector([Source(file, text) for file, text in texts])
     values: dict[str, str] = {}
     parts = [_part(number, text, env, collector, values) for number, (_, text) in enumerate(texts)]
@@ -120,7 +123,7 @@ def _loaded(texts: Sequence[tuple[str, str | bytes]], env: Mapping[str, str]) ->
         if part.data is not None:
             whole = part if whole.data is None else merge(whole, part, collector.conflict)
     with concealing(values):
-        return _configuration(whole, collector)
+        return _configuration(whole, collector, path)
 
 
 def _part(
@@ -155,7 +158,7 @@ def _part(
     return part
 
 
-def _configuration(whole: Plain, collector: Collector) -> Loaded:
+def _configuration(whole: Plain, collector: Collector, path: str) -> Loaded:
     data = whole.data if isinstance(whole.data, dict) else {}
     collector.places = whole.places
     expansion = expand(data, collector.report)
@@ -164,6 +167,12 @@ def _configuration(whole: Plain, collector: Collector) -> Loaded:
     if collector.failed:
         raise ConfigError(collector.sorted())
     config = Config.of(settings)
+    for finding in doubts(config):
+        collector.report(finding)
+    for finding in machine_findings(config, path) if path else ():
+        collector.report(finding)
+    if collector.failed:
+        raise ConfigError(collector.sorted())
     if not config.models:
         collector.add(Severity.WARNING, "", "there are no models in it")
     return Loaded(config, collector.sorted())

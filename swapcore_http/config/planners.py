@@ -4,6 +4,7 @@ The core knows ids and variables alone, so here every alias is put in terms of t
 """
 
 import re
+from collections.abc import Iterable
 from itertools import count
 
 from swapcore.planning import Group, Groups, Matrix
@@ -12,7 +13,7 @@ from swapcore_http.config.names import Names
 from swapcore_http.config.routing import GroupConfig, MatrixConfig
 from swapcore_http.config.schema import Settings
 
-__all__ = ["planner_of"]
+__all__ = ["names_in", "planner_of"]
 
 NAME = re.compile(r"(?<![\w.+-])[\w.-]+")
 """A name in the expression of a set, other than that of another set."""
@@ -27,6 +28,11 @@ def planner_of(settings: Settings, names: Names) -> Groups | Matrix:
     if settings.uses_matrix and settings.matrix is not None:
         return _matrix(settings.matrix, models, names)
     return Groups((_group(group, names) for group in settings.groups.values()), models)
+
+
+def names_in(expressions: Iterable[str]) -> set[str]:
+    """Collect the names of models and variables in the expressions of sets."""
+    return {name for text in expressions for name in NAME.findall(text)}
 
 
 def _group(group: GroupConfig, names: Names) -> Group:

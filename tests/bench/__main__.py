@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 
 from tests.bench import (
+    config,
     engine,
     latency,
     memory,
@@ -21,6 +22,7 @@ from tests.bench.measure import Figure
 from tests.bench.targets import Options
 
 BENCHES: dict[str, Callable[[Options], Iterator[Figure]]] = {
+    "config": config.run,
     "engine": engine.run,
     "solver": solver.run,
     "startup": startup.run,

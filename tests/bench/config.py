@@ -9,6 +9,7 @@ from pathlib import Path
 
 from swapcore_http.config import loads, source
 from tests.bench.measure import Figure, figure
+from tests.bench.targets import Options
 
 ROUNDS = 15
 
@@ -59,7 +60,7 @@ def timed(text: str) -> float:
     return took
 
 
-def run() -> Iterator[Figure]:
+def run(_: Options) -> Iterator[Figure]:
     assert vars(source)["CParser"] is not None, "the C parser is not installed"
     large, small = config(500), config(10)
     timed(small)

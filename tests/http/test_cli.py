@@ -1,5 +1,6 @@
 """Tests of `swapcore_http.cli`: what is said, and with which exit status."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ from swapcore_http.driver import EngineFailedError
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
     path = tmp_path / "config.yaml"
-    path.write_text("models:\n  a:\n    cmd: program --port ${PORT}\n")
+    path.write_text(f"models:\n  a:\n    cmd: {sys.executable} --port ${{PORT}}\n")
     return path
 
 
@@ -35,6 +36,64 @@ def test_errors_are_said_and_fail(config: Path, capsys: pytest.CaptureFixture[st
     assert f"{config}:2:6: models.a: " in capsys.readouterr().err
 
 
+def test_what_is_said_can_be_had_as_data(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config.write_text(config.read_text() + "    colour: blue\n    ttl: ${t}\nmacros: {t: soon}\n")
+    assert cli.main(["check", "--config", str(config), "--json"]) == 1
+    answer = json.loads(capsys.readouterr().out)
+    assert answer == {
+        "ok": False,
+        "problems": [
+            {
+                "severity": "warning",
+                "path": "models.a.colour",
+                "message": "unknown key, ignored",
+                "file": str(config),
+                "line": 4,
+                "column": 5,
+                "source": "    colour: blue",
+                "notes": [],
+            },
+            {
+                "severity": "error",
+                "path": "models.a.ttl",
+                "message": "'soon' is not a whole number; expected seconds, 0 for never, or -1 for globalTTL",
+                "file": str(config),
+                "line": 5,
+                "column": 10,
+                "source": "    ttl: ${t}",
+                "notes": [
+                    {
+                        "message": "the macro t is declared here",
+                        "file": str(config),
+                        "line": 6,
+                        "column": 10,
+                        "source": "macros: {t: soon}",
+                    }
+                ],
+            },
+        ],
+    }
+    config.write_text("models: {}")
+    assert cli.main(["check", "--config", str(config), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["ok"] is True
+
+
+def test_a_directory_belongs_to_the_configuration(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = config.parent / "more"
+    folder.mkdir()
+    (folder / "b.yaml").write_text("models:\n  b:\n    cmd: ''\n")
+    assert cli.main(["check", "-config", str(config), "-config-dir", str(folder)]) == 1
+    assert f"{folder / 'b.yaml'}:2:3: models.b: has neither cmd nor proxy" in capsys.readouterr().err
+    assert cli.main(["check", "--config-dir", str(folder)]) == 1
+
+
+def test_a_program_that_is_not_there_is_said(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config.write_text("models:\n  a:\n    cmd: no-such-program ${PORT}\n")
+    assert cli.main(["check", "--config", str(config)]) == 0
+    said = "warning: models.a.cmd: 'no-such-program' is no program on PATH; expected one that can be started"
+    assert f"{config}:3:10: {said}" in capsys.readouterr().err
+
+
 def test_a_file_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["serve", "--config", str(tmp_path / "none.yaml")]) == 1
     said = capsys.readouterr().err
@@ -47,9 +106,10 @@ def test_a_file_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[
     [
         ([], "required: COMMAND"),
         (["fly"], "invalid choice: 'fly'"),
-        (["check"], "required: --config"),
-        (["serve"], "one of the arguments --config/-config --demo is required"),
+        (["check"], "there is nothing to check: expected --config, --config-dir or both"),
+        (["serve"], "there is nothing to serve: expected --config, --config-dir or both, or --demo"),
         (["serve", "--demo", "--config", "x"], "not allowed with argument --demo"),
+        (["serve", "--demo", "--config-dir", "x"], "not allowed with argument --demo"),
         (["serve", "--demo", "--listen", "8080"], "'8080' is no address; expected HOST:PORT"),
         (["serve", "--demo", "--listen", "h:99999"], "'h:99999' is no address"),
         (["serve", "--demo", "--listen", "h:٣"], "is no address"),
@@ -120,7 +180,7 @@ def test_another_failure_is_not_taken_for_the_engine_s(config: Path, monkeypatch
 def test_ctrl_c_before_the_server_is_up_is_no_traceback(
     config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupt(_: object) -> None:
+    def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(cli, "load", interrupt)

@@ -2,12 +2,13 @@
 
 import re
 import shlex
+import subprocess
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from swapcore_http.config.command import split, without_comments, words
+from swapcore_http.config.command import split, windows_words, without_comments, words
 
 CASES = {
     "plain": ("a b\tc\nd", ["a", "b", "c", "d"]),
@@ -118,3 +119,41 @@ def test_words_agree_with_shlex_where_that_has_an_answer(text: str) -> None:
 @given(st.lists(st.text(alphabet=st.characters(exclude_characters="\n\r\0"))))
 def test_quoted_words_come_back(arguments: list[str]) -> None:
     assert words(shlex.join(arguments)) == arguments
+
+
+WINDOWS = {
+    "plain": ("a b\tc\r\nd", ["a", "b", "c", "d"]),
+    "nothing": (" \r\n", []),
+    "quotes": ('a "b c" "" d"e f"g', ["a", "b c", "", "de fg"]),
+    "single quotes are characters": ("'a b'", ["'a", "b'"]),
+    "backslashes are characters": (r"C:\dir\x.exe \\host\y\\", ["C:\\dir\\x.exe", "\\\\host\\y\\\\"]),
+    "an odd number before a quote makes it a character": (r"a\"b c\\\"d", ['a"b', 'c\\"d']),
+    "an even number before a quote leaves it one": (r'"a b\\" c', ["a b\\", "c"]),
+    "two quotes within quotes are one": ('"a""b" c', ['a"b', "c"]),
+    "an open quote": ('a "b c', ["a", "b c"]),
+    "a closing quote at the end": ('"a"', ["a"]),
+}
+
+
+@pytest.mark.parametrize(("text", "expected"), WINDOWS.values(), ids=WINDOWS.keys())
+def test_windows_words(text: str, expected: list[str]) -> None:
+    assert windows_words(text) == expected
+
+
+def test_a_command_by_the_rules_of_windows() -> None:
+    command = "# comment\nC:\\x.exe \\\n  --a \"b c\"\n  'd'"
+    assert split(command, windows=True) == ["C:\\x.exe", "--a", "b c", "'d'"]
+
+
+@given(st.lists(st.text(alphabet=st.sampled_from(list('ab \t\\"')), max_size=8), max_size=5))
+@example(["a\\", '\\"', ""])
+def test_words_quoted_for_windows_come_back(arguments: list[str]) -> None:
+    assert windows_words(subprocess.list2cmdline(arguments)) == arguments
+
+
+@given(TRICKY)
+def test_windows_words_lose_nothing_but_blanks_quotes_and_backslashes(text: str) -> None:
+    kept = "".join(windows_words(text))
+    assert [char for char in kept if char not in ' \t\n\r"\\'] == [
+        char for char in text if char not in ' \t\n\r"\\'
+    ]

@@ -11,7 +11,7 @@ EXAMPLE = Path(__file__).parents[3] / "examples" / "config.yaml"
 
 
 def test_it_loads_without_a_warning() -> None:
-    loaded = load(EXAMPLE)
+    loaded = load(EXAMPLE, env={})
     assert loaded.warnings == ()
     assert list(loaded.config.models) == ["qwen2.5-7b", "qwen2.5-coder-32b", "embeddings", "vllm"]
     assert loaded.config.preload == ("qwen2.5-7b",)
@@ -29,7 +29,7 @@ def test_it_shows_every_setting() -> None:
 
 
 def test_its_models_live_together_as_it_says() -> None:
-    planner = load(EXAMPLE).config.planner()
+    planner = load(EXAMPLE, env={}).config.planner()
     assert isinstance(planner, Groups)
     assert planner.can_live_together(["embeddings", "vllm"])
     assert not planner.can_live_together(["qwen2.5-7b", "vllm"])

@@ -1,0 +1,110 @@
+"""How is a configuration written as YAML, so that reading it gives the same one?"""
+
+import io
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+from ruamel.yaml import YAML
+from ruamel.yaml.nodes import ScalarNode
+from ruamel.yaml.representer import SafeRepresenter
+
+from swapcore_http.config.config import Config
+from swapcore_http.config.kinds import Shape, kinds_of
+from swapcore_http.config.scalars import resolve
+from swapcore_http.config.setting import settings_of
+
+__all__ = ["dumps", "plain_settings"]
+
+WIDE = 1 << 30
+"""Lines are as long as they have to be: a folded command would be hard to read."""
+
+
+def dumps(config: Config) -> str:
+    """Write all that is not as it is unless written.
+
+    Macros are written as they were declared, and what was expanded stays so.
+    The numbers of ports are not written, because they are counted.
+    """
+    yaml = YAML(typ="safe", pure=True)
+    yaml.default_flow_style = False
+    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment] # ruamel hints at its default only.
+    yaml.width = WIDE
+    yaml.allow_unicode = True
+    yaml.Representer = Representer
+    out = io.StringIO()
+    yaml.dump(plain_settings(config), out)
+    return out.getvalue()
+
+
+def plain_settings(config: Config) -> dict[str, Any]:
+    """Return the same as plain data, as YAML and JSON have it."""
+    return _record(config, {"models": config.as_written})
+
+
+class Representer(SafeRepresenter):
+    """Writes plain data for a reader of which some words and numbers are another's texts."""
+
+
+def _text(representer: Any, text: str) -> ScalarNode:
+    if "\n" in text and text.isprintable() is False and _is_block(text):
+        style = "|"
+    elif resolve(text) is text and text != "<<":
+        style = None
+    else:
+        style = '"'
+    return representer.represent_scalar("tag:yaml.org,2002:str", text, style=style)  # type: ignore[no-any-return] # ruamel is untyped here.
+
+
+def _is_block(text: str) -> bool:
+    lines = text.split("\n")
+    return all(line.isprintable() and line == line.rstrip() for line in lines) and text[:1] not in (" ", "\n")
+
+
+def _number(representer: Any, number: float) -> ScalarNode:
+    text = (".inf" if number > 0 else "-.inf") if math.isinf(number) else repr(number)
+    return representer.represent_scalar("tag:yaml.org,2002:float", text)  # type: ignore[no-any-return] # Likewise.
+
+
+Representer.add_representer(str, _text)
+Representer.add_representer(float, _number)
+
+
+def _record(record: attrs.AttrsInstance, instead: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Collect what a record says that is not its default, by its keys."""
+    result: dict[str, Any] = {}
+    settings, fields = settings_of(type(record)), attrs.fields_dict(type(record))
+    for name, kind in kinds_of(type(record)).items():
+        value = (instead or {}).get(name, getattr(record, name))
+        default = fields[name].default
+        if isinstance(default, attrs.Factory):  # type: ignore[arg-type] # attrs types it as a function.
+            default = default.factory()  # type: ignore[union-attr] # Likewise.
+        if value == default:
+            continue
+        *sections, key = settings[name].key.split(".")
+        parent = result
+        for section in sections:
+            parent = parent.setdefault(section, {})
+        parent[key] = _value(value, kind.shape)
+    return result
+
+
+def _value(value: Any, shape: Shape) -> Any:
+    match shape:
+        case Shape.RECORD:
+            return _record(value)
+        case Shape.RECORDS:
+            return {name: _record(item) for name, item in value.items()}
+        case Shape.RECORD_LIST:
+            return [_record(item) for item in value]
+        case _:
+            return _plain(value)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _plain(item) for name, item in value.items()}
+    if isinstance(value, (tuple, list)):
+        return [_plain(item) for item in value]
+    return value
