@@ -20,7 +20,6 @@ def doubts(config: Config) -> Iterator[Finding]:
     yield from _stays(config)
     yield from _left_out(config)
     yield from _shut_out(config)
-    yield from _keys(config)
 
 
 def _stays(config: Config) -> Iterator[Finding]:
@@ -62,17 +61,6 @@ def _shut_out(config: Config) -> Iterator[Finding]:
                 f"is refused once {describe(other)} is up, which is pinned and cannot be up together with it"
             )
             yield Finding(("models", id_), what, Severity.WARNING, at_key=True)
-
-
-def _keys(config: Config) -> Iterator[Finding]:
-    for model in config.models.values() if config.api_keys else ():
-        if not model.forward_auth and any(word.split("=")[0] == "--api-key" for word in model.argv(0)):
-            what = "its program asks for a key of its own, and is not shown those that callers show here"
-            yield Finding(
-                ("models", model.id, "cmd"),
-                f"{what}; expected forwardAuth: true, or no --api-key",
-                Severity.WARNING,
-            )
 
 
 def machine_findings(config: Config, path: str) -> Iterator[Finding]:

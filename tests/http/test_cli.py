@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from swapcore import SwapcoreError, Tick
-from swapcore_http import cli, serve
+from swapcore_http import cli, logs, serve
 from swapcore_http.driver import EngineFailedError
 
 
@@ -162,6 +162,8 @@ def test_a_failed_engine_is_reported_with_its_last_events(
         raise ExceptionGroup("outer", [failure])
 
     monkeypatch.setattr(serve, "serve", fail)
+    # The log goes to the process's own stdout, which a captured one is not.
+    monkeypatch.setattr(logs, "set_up_logging", lambda *_: None)
     assert cli.main(["serve", "--config", str(config)]) == 1
     said = capsys.readouterr().err
     assert "the engine failed; please report this, with its last events:" in said

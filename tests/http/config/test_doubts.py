@@ -40,20 +40,6 @@ CASES = {
         f"{A}, pinned: true}}, {B}}}}}\ngroups: {{g: {{members: [a, b], swap: false}}}}",
         [],
     ),
-    "a key that the program asks for": (
-        "apiKeys: [k]\nmodels: {a: {cmd: 'x ${PORT} --api-key=y'}}",
-        [
-            (
-                "2:19: models.a.cmd: its program asks for a key of its own, "
-                "and is not shown those that callers show here"
-            )
-        ],
-    ),
-    "a key that is passed on": (
-        "apiKeys: [k]\nmodels: {a: {cmd: 'x ${PORT} --api-key y', forwardAuth: true}}",
-        [],
-    ),
-    "a key where nobody needs one here": ("models: {a: {cmd: 'x ${PORT} --api-key y'}}", []),
 }
 
 
