@@ -2,7 +2,7 @@
 
 import pytest
 
-from swapcore_http.config import keys, source
+from swapcore_http.config import keys, loading, source
 
 
 @pytest.fixture(params=["c", "pure"])
@@ -21,3 +21,9 @@ def parser(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
 def all_supported(monkeypatch: pytest.MonkeyPatch) -> None:
     """Run the test as if every setting were honoured, so that it need not change when one comes to be."""
     monkeypatch.setattr(keys, "UNSUPPORTED", {})
+
+
+@pytest.fixture
+def no_doubts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run the test without asking whether sound settings are meant so."""
+    monkeypatch.setattr(loading, "doubts", lambda _: ())

@@ -8,7 +8,7 @@ from attrs import evolve
 
 from swapcore_http.config import CollationConfig, Config, ConfigError, Loaded, ModelConfig, Severity, loads
 
-pytestmark = pytest.mark.usefixtures("parser", "all_supported")
+pytestmark = pytest.mark.usefixtures("parser", "all_supported", "no_doubts")
 
 CMD = "cmd: 'x ${PORT}'"
 
