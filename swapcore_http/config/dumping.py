@@ -48,9 +48,9 @@ class Representer(SafeRepresenter):
 
 
 def _text(representer: Any, text: str) -> ScalarNode:
-    if "\n" in text and text.isprintable() is False and _is_block(text):
+    if "\n" in text and _is_block(text):
         style = "|"
-    elif resolve(text) is text and text != "<<":
+    elif text.isprintable() and resolve(text) is text and text != "<<":
         style = None
     else:
         style = '"'

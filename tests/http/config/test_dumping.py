@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from swapcore_http.config import (
@@ -144,6 +144,7 @@ FREE = st.recursive(
         },
     ),
 )
+@example(id_="a", cmd="x", metadata={"": "\x85"}, other={})
 @settings(deadline=None)
 def test_whatever_the_texts(id_: str, cmd: str, metadata: dict[str, Any], other: dict[str, Any]) -> None:
     with pytest.MonkeyPatch.context() as patch:
