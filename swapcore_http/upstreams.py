@@ -8,7 +8,7 @@ import asyncio
 import base64
 import ssl
 from collections import deque
-from typing import Final, Protocol
+from typing import Any, Final, Protocol, cast
 
 from attrs import define, field, frozen
 from yarl import URL
@@ -20,6 +20,8 @@ IDLE: Final = 3.0
 
 CONNECT_TIMEOUT: Final = 30.0
 """Seconds that connecting to an upstream may take; it is ready, so this is a network gone away."""
+
+HAPPY: Final[dict[str, Any]] = {"happy_eyeballs_delay": 0.25}
 
 PORTS: Final = {"http": 80, "https": 443}
 
@@ -128,8 +130,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See `asyncio.Protocol`."""
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - the loop's promise.
-        self.transport = transport
+        self.transport = cast("asyncio.Transport", transport)
         if self.taker is not None:
             self.taker.connected(self)
 
@@ -217,7 +218,8 @@ class Pool:
                     origin.port,
                     ssl=context,
                     server_hostname=origin.host if origin.tls else None,
-                    happy_eyeballs_delay=0.25,
+                    # A first address that swallows everything holds nobody up; uvloop has no such option.
+                    **(HAPPY if isinstance(self._loop, asyncio.BaseEventLoop) else {}),
                 )
         except TimeoutError:
             raise CannotConnectError(f"Cannot connect to {where} within {limit:g} s") from None
