@@ -8,7 +8,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
-from attrs import evolve
+from attrs import evolve, frozen
 
 from swapcore_http.activity.recording import GONE, Recording
 from swapcore_http.activity.unpacking import acceptable
@@ -60,7 +60,7 @@ async def serve(
     """
     context = request.app[CONTEXT]
     if recorded is None:
-        return await _serve(request, who, target, body)
+        return await _answered(Asked(request, target, body), who)
     recorder = context.recorder
     # Larger bodies may lie on the disk, and would not be kept.
     asked = body.data if body.whole and (body.length or 0) <= recorder.captures.limit else None
@@ -70,7 +70,7 @@ async def serve(
     tracing = context.tracing
     trace = None if tracing is None else tracing.begin(request.headers, request.method, recording)
     try:
-        return await _serve(request, who, target, body, recording=recording, trace=trace)
+        return await _answered(Asked(request, target, body, recording, trace), who)
     except ApiError as error:
         recording.failed(error.status, error.message)
         raise
@@ -86,29 +86,35 @@ async def serve(
             trace.end(recording)
 
 
-async def _serve(
-    request: web.Request,
-    who: Target,
-    target: str,
-    body: Body,
-    *,
-    recording: Recording | None = None,
-    trace: "Trace | None" = None,
-) -> web.StreamResponse:
+@frozen
+class Asked:
+    """A request on its way to whoever answers it."""
+
+    request: web.Request
+    target: str
+    body: Body
+    recording: Recording | None = None
+    """Listens to the answer, if it is to be remembered."""
+
+    trace: "Trace | None" = None
+
+    def leased(self, run: int, manner: Manner) -> Manner:
+        """Note that its turn has come, and say how the upstream is to go on with its trace."""
+        if self.recording is None:
+            return manner
+        self.recording.leased(run)
+        return manner if self.trace is None else _with_fields(manner, self.trace.leased(self.recording))
+
+
+async def _answered(asked: Asked, who: Target) -> web.StreamResponse:
     if isinstance(who, PeerModel):
-        return await _ask_peer(request, who, target, body, recording=recording, trace=trace)
-    return await _ask_model(request, who, target, body, recording=recording, trace=trace)
+        return await _ask_peer(asked, who)
+    return await _ask_model(asked, who)
 
 
-async def _ask_model(
-    request: web.Request,
-    model: str,
-    target: str,
-    body: Body,
-    *,
-    recording: Recording | None,
-    trace: "Trace | None",
-) -> web.StreamResponse:
+async def _ask_model(asked: Asked, model: str) -> web.StreamResponse:
+    """Have a model of this machine answer, once it is its turn."""
+    request, target, recording = asked.request, asked.target, asked.recording
     context = request.app[CONTEXT]
     priority, patience = context.config.priority(model), None
     if context.config.caller_headers:
@@ -130,12 +136,9 @@ async def _ask_model(
     try:
         if not is_websocket(request):
             async with lend() as lease:
-                if recording is not None:
-                    recording.leased(lease.run)
-                    if trace is not None:
-                        manner = _with_fields(manner, trace.leased(recording))
+                manner = asked.leased(lease.run, manner)
                 return await forward(
-                    request, lease, context.upstreams, target=target, body=body, manner=manner
+                    request, lease, context.upstreams, target=target, body=asked.body, manner=manner
                 )
         if config.ignore_websockets:
             return await context.tunnels.join(request, _loose(context, model), target=target, manner=manner)
@@ -145,16 +148,9 @@ async def _ask_model(
         raise refusal_error(model, refused) from None
 
 
-async def _ask_peer(
-    request: web.Request,
-    model: PeerModel,
-    target: str,
-    body: Body,
-    *,
-    recording: Recording | None,
-    trace: "Trace | None",
-) -> web.StreamResponse:
+async def _ask_peer(asked: Asked, model: PeerModel) -> web.StreamResponse:
     """Have a peer answer, unless it did not lately."""
+    request, target = asked.request, asked.target
     context = request.app[CONTEXT]
     peers, peer = context.peers, context.config.peers.get(model.peer)
     if peer is None:
@@ -167,7 +163,7 @@ async def _ask_peer(
     stopped = {name.lower().encode() for name in request.headers if name.lower().startswith("x-forwarded-")}
     stopped |= _kept_back(request, context, forward_auth=peer.forward_auth)
     # Its own name, and not that which this server is known by.
-    manner = _manner(request, recording, frozenset({*stopped, b"host"}))
+    manner = _manner(request, asked.recording, frozenset({*stopped, b"host"}))
     if peer.api_key:
         key = peer.api_key.encode(errors="surrogateescape")
         manner = evolve(
@@ -181,17 +177,16 @@ async def _ask_peer(
         )
     limits = Limits(peer.timeouts.connect, peer.timeouts.response_header)
     manner = evolve(manner, limits=limits, forwarded=False)
-    if recording is not None:
-        # It has no run, and waits for nothing here.
-        recording.leased(0)
-        if trace is not None:
-            manner = _with_fields(manner, trace.leased(recording))
+    # It has no run, and waits for nothing here.
+    manner = asked.leased(0, manner)
     to = Loose(f"the peer {peer.id}", peer.proxy, peers.number(peer))
     try:
         if is_websocket(request):
             answer = await context.tunnels.join(request, to, target=target, manner=manner)
         else:
-            answer = await forward(request, to, context.upstreams, target=target, body=body, manner=manner)
+            answer = await forward(
+                request, to, context.upstreams, target=target, body=asked.body, manner=manner
+            )
     except ApiError as error:
         if error.status == HTTPStatus.BAD_GATEWAY:
             peers.failed(peer.id, str(error.__cause__ or error.message))
