@@ -67,9 +67,9 @@ def test_lists_and_macros_and_sections_of_all_files(tmp_path: Path) -> None:
     folder = write(
         tmp_path,
         "apiKeys: [one]\nmacros: {m: 1}\nlogLevel: info\nhooks:\nmatrix: {vars: {v: a}}\n"
-        + f"models: {{{A}}}",
+        f"models: {{{A}}}",
         "apiKeys: [two]\nmacros: {m: 1, n: '${m}2'}\nlogLevel: info\nmatrix: {sets: {s: v}}\n"
-        + f"models: {{{B}}}",
+        f"models: {{{B}}}",
         "models: {c: {cmd: 'x ${PORT} ${n}'}}\nhooks: {on_startup: {preload: [b]}}",
     )
     (folder / "ignored.txt").write_text("[")
