@@ -6,6 +6,7 @@ knows no aiohttp.
 
 import argparse
 import contextlib
+import gc
 import json
 import math
 import sys
@@ -23,6 +24,10 @@ OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 
 MOST_FILES = 65_536
 """More open files are never asked for: upstreams inherit the limit, and some walk through all of it."""
+
+
+GARBAGE = 20_000
+"""Objects made since the last look, less those gone, at which the collector looks for garbage."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -351,6 +356,7 @@ def _serve(options: argparse.Namespace) -> int:
 
     set_up_logging(config.log_level, config.log_to_stdout, config.log_time_format)
     _allow_many_connections()
+    _look_for_garbage_less_often()
     address = Address(*options.listen)
     try:
         anyio.run(
@@ -389,6 +395,12 @@ def _cannot_trace(group: ExceptionGroup) -> Exception | None:
     while isinstance(cause, ExceptionGroup):
         cause = cause.exceptions[0]
     return cause
+
+
+def _look_for_garbage_less_often() -> None:
+    """Spare what was made at the start, and let a few hundred requests in flight pass for what they are."""
+    gc.freeze()
+    gc.set_threshold(GARBAGE, 20, 20)
 
 
 def _allow_many_connections() -> None:
