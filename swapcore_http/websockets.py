@@ -25,6 +25,8 @@ __all__ = ["Loose", "Tunnels", "is_websocket"]
 
 def is_websocket(request: web.BaseRequest) -> bool:
     """Tell whether the client wants to speak as a websocket from here on."""
+    if "Upgrade" not in request.headers:
+        return False
     return "upgrade" in _tokens(request, "Connection") and "websocket" in _tokens(request, "Upgrade")
 
 
