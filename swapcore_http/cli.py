@@ -1,4 +1,4 @@
-"""What can be done from the command line?
+"""What does each command of the command line do?
 
 Only what a command needs is imported for it: `check` starts no server, and so
 knows no aiohttp.
@@ -11,11 +11,11 @@ import json
 import math
 import sys
 from functools import partial
-from pathlib import Path
 
 import attrs
 
 from swapcore import SwapcoreError
+from swapcore_http.arguments import parsed
 from swapcore_http.config import Config, ConfigError, Severity, load
 
 __all__ = ["main"]
@@ -36,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
     Returns:
         The exit status: 0 if all went well, 1 if not, 130 if interrupted; wrong usage exits with 2.
     """
-    options = _parsed(arguments)
+    options = parsed(arguments)
     try:
         return _run(options)
     except KeyboardInterrupt:
@@ -56,159 +56,6 @@ def _run(options: argparse.Namespace) -> int:
     if options.command == "init":
         return _init(options)
     return _serve(options)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="swapcore-http",
-        description="Serve many AI models behind one endpoint, swapping them on demand.",
-        allow_abbrev=False,
-    )
-    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-
-    serve = commands.add_parser("serve", help="serve the models of a configuration", allow_abbrev=False)
-    _add_config(serve)
-    serve.add_argument("--demo", action="store_true", help="serve three small demo models instead")
-    serve.add_argument(
-        "--listen",
-        "-listen",
-        type=_address,
-        default="127.0.0.1:8080",
-        metavar="HOST:PORT",
-        help="where to listen (default: %(default)s; :PORT for all interfaces, port 0 for any free one)",
-    )
-
-    serve.add_argument(
-        "--watch-config",
-        "-watch-config",
-        action="store_true",
-        help="reload the configuration whenever it has changed, not only when told to",
-    )
-    serve.add_argument("--journal", type=Path, metavar="FILE", help="record every decision in this file")
-
-    replay = commands.add_parser(
-        "replay", help="decide again what a journal recorded, and compare", allow_abbrev=False
-    )
-    replay.add_argument(
-        "files", type=Path, nargs="+", metavar="FILE", help="the files of one recording, the oldest first"
-    )
-    replay.add_argument(
-        "--config",
-        "-config",
-        type=Path,
-        metavar="PATH",
-        help="instead, say what its traffic would have cost under this configuration",
-    )
-
-    check = commands.add_parser("check", help="check a configuration and do nothing else", allow_abbrev=False)
-    _add_config(check)
-    check.add_argument("--json", action="store_true", help="print what there is to say as JSON")
-
-    explain = commands.add_parser(
-        "explain", help="say what a request would evict, and why", allow_abbrev=False
-    )
-    explain.add_argument("model", metavar="MODEL", help="what the request is for")
-    _add_config(explain)
-    explain.add_argument(
-        "--running",
-        type=_names,
-        default=(),
-        metavar="MODEL,MODEL",
-        help="what is running (default: nothing)",
-    )
-    explain.add_argument("--json", action="store_true", help="print the answer as JSON")
-
-    schema = commands.add_parser(
-        "schema", help="print a JSON Schema of configurations, for editors", allow_abbrev=False
-    )
-    schema.add_argument("--markdown", action="store_true", help="print a page for people instead")
-
-    init = commands.add_parser("init", help="write a first configuration to go on from", allow_abbrev=False)
-    init.add_argument(
-        "--config",
-        "-config",
-        type=Path,
-        default=Path("config.yaml"),
-        metavar="PATH",
-        help="the file to write, - for standard output (default: %(default)s)",
-    )
-    init.add_argument("--force", action="store_true", help="replace the file if it exists")
-    init.add_argument(
-        "--from-llama-server",
-        action="append",
-        default=[],
-        metavar="ARGS",
-        help="the arguments of a llama-server that you start by hand, in quotes; may be given again",
-    )
-    init.add_argument(
-        "--gguf", type=Path, action="append", default=[], metavar="DIR", help="a directory of GGUF files"
-    )
-    init.add_argument(
-        "--ollama",
-        type=Path,
-        action="append",
-        default=[],
-        metavar="DIR",
-        help="Ollama's directory of models, such as ~/.ollama/models",
-    )
-    return parser
-
-
-def _add_config(parser: argparse.ArgumentParser) -> None:
-    """Let a command have a configuration, with one dash as well, as llama-swap's own options are written."""
-    parser.add_argument("--config", "-config", type=Path, metavar="PATH", help="a llama-swap configuration")
-    parser.add_argument(
-        "--config-dir",
-        "-config-dir",
-        type=Path,
-        metavar="DIR",
-        help="a directory whose *.yaml and *.yml belong to it as well",
-    )
-
-
-def _parsed(arguments: list[str] | None) -> argparse.Namespace:
-    """Parse the command line; what needs a configuration has one, and only one."""
-    parser = _parser()
-    options = parser.parse_args(arguments)
-    if options.command in ("serve", "check", "explain"):
-        given = options.config is not None or options.config_dir is not None
-        demo = options.command == "serve" and options.demo
-        if demo and given:
-            parser.error("argument --config: not allowed with argument --demo")
-        if not demo and not given:
-            also = ", or --demo" if options.command == "serve" else ""
-            parser.error(
-                f"there is nothing to {options.command}: expected --config, --config-dir or both{also}"
-            )
-    return options
-
-
-class _Version(argparse.Action):
-    """Print the installed version; looking it up takes longer than all the rest of the command line."""
-
-    def __call__(self, parser: argparse.ArgumentParser, *_: object, **__: object) -> None:
-        from importlib.metadata import version
-
-        print(f"swapcore {version('swapcore')}")
-        parser.exit()
-
-
-def _address(text: str) -> tuple[str, int]:
-    host, colon, port = text.rpartition(":")
-    if host.startswith("[") and host.endswith("]"):
-        host = host[1:-1]
-    elif ":" in host:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} has an IPv6 address without brackets; expected [HOST]:PORT"
-        )
-    if not colon or not (port.isascii() and port.isdigit()) or int(port) > 65535:  # noqa: PLR2004
-        raise argparse.ArgumentTypeError(f"{text!r} is no address; expected HOST:PORT")
-    return host, int(port)
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(name for part in text.split(",") if (name := part.strip()))
 
 
 def _check(options: argparse.Namespace) -> int:

@@ -8,7 +8,7 @@ import pytest
 
 import swapcore
 
-PUBLIC = ["catalog", "collation", "commands", "engine", "errors", "events", "snapshot"]
+PUBLIC = ["catalog", "collation", "commands", "engine", "errors", "events", "settings", "snapshot"]
 
 
 def test_the_top_level_is_the_union_of_the_public_modules() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from swapcore import SwapcoreError, Tick
-from swapcore_http import cli, logs, serve
+from swapcore_http import arguments, cli, logs, serve
 from swapcore_http.driver import EngineFailedError
 
 
@@ -135,7 +135,7 @@ def test_wrong_usage_is_status_2(
     ],
 )
 def test_addresses(text: str, address: tuple[str, int]) -> None:
-    assert cli._address(text) == address
+    assert arguments.address(text) == address
 
 
 def test_check_needs_neither_aiohttp_nor_an_event_loop(config: Path) -> None:
