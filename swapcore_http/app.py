@@ -20,7 +20,7 @@ from swapcore_http.health import Health
 from swapcore_http.logstreams import LogStreams
 from swapcore_http.present import Present
 from swapcore_http.reload import Reloader
-from swapcore_http.responses import ApiError, error_response
+from swapcore_http.responses import ApiError, error_response, unexpected_error
 from swapcore_http.routes import (
     activity,
     comfyui,
@@ -154,13 +154,11 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
         return error_response(request, error.status, error.message, error.headers)
     except web.HTTPException as error:
         return _answer_http(request, error)
-    except EngineFailedError:
-        message = "the server has failed and is ending; its log says why"
-        return error_response(request, HTTPStatus.INTERNAL_SERVER_ERROR, message)
-    except Exception:
-        logger.exception("%s %s failed", request.method, request.rel_url.raw_path)
-        message = "internal error; the server's log says more"
-        return error_response(request, HTTPStatus.INTERNAL_SERVER_ERROR, message)
+    except Exception as error:
+        if not isinstance(error, EngineFailedError):
+            logger.exception("%s %s failed", request.method, request.rel_url.raw_path)
+        told = unexpected_error(error)
+        return error_response(request, told.status, told.message)
 
 
 def _answer_http(request: web.Request, error: web.HTTPException) -> web.StreamResponse:

@@ -131,7 +131,7 @@ class ToClient:
 class IntoStarted:
     """The answer's events, after what the client has been sent already.
 
-    Only a stream of events with status 200 fits; of anything else nothing is
+    Only a stream of events with status 200, not packed, fits; of anything else nothing is
     written, and the start of its content is kept.
     """
 
@@ -147,8 +147,10 @@ class IntoStarted:
         """See `Delivery`."""
         head = framing.head
         assert head is not None  # noqa: S101 - it is what begins.
-        kind = head.get(b"content-type") or b""
-        if head.status != 200 or not kind.lower().startswith(b"text/event-stream"):  # noqa: PLR2004
+        kind = (head.get(b"content-type") or b"").lower()
+        # What has begun is not packed.
+        packed = (head.get(b"content-encoding") or b"identity").strip().lower() != b"identity"
+        if head.status != 200 or packed or not kind.startswith(b"text/event-stream"):  # noqa: PLR2004
             self.unfit = bytearray()
         else:
             self.begun = True

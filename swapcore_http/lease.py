@@ -1,6 +1,7 @@
 """How does a caller hold a model, and what is it told if it cannot?"""
 
 from collections.abc import Callable, Iterable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -68,6 +69,9 @@ class Lease:
     cut: str | None = field(default=None, init=False)
     """Why the run is not to be used any more, if that is so."""
 
+    meanwhile: AbstractAsyncContextManager[object] | None = field(default=None, init=False)
+    """Entered while it waits, if it has to; to be set before it is entered itself."""
+
     _driver: "Driver"
     _priority: int
     _patience: float | None
@@ -81,7 +85,8 @@ class Lease:
         if self._answer is None:
             self._answered = anyio.Event()
             try:
-                await self._answered.wait()
+                async with self.meanwhile or nullcontext():
+                    await self._answered.wait()
             except BaseException:
                 self._driver._release(self)
                 raise

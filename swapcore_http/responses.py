@@ -16,9 +16,9 @@ from typing import assert_never
 from aiohttp import web
 
 from swapcore import Refusal
-from swapcore_http.driver import RefusedError
+from swapcore_http.driver import EngineFailedError, RefusedError
 
-__all__ = ["ApiError", "error_response", "refusal_error"]
+__all__ = ["ApiError", "error_event", "error_response", "refusal_error", "unexpected_error"]
 
 SOURCE = "swapcore"
 
@@ -37,6 +37,9 @@ _KINDS = {
 
 _ANTHROPIC = re.compile(r"(?:/v1|^/v)/messages(?:/count_tokens)?$")
 """Where clients expect the errors of Anthropic's API, also behind `/upstream/<model>`."""
+
+_RESPONSES = re.compile(r"(?:/v1|^/v)/responses$")
+"""Where events have their type in them, as those of OpenAI's Responses API do."""
 
 _ANTHROPIC_KINDS = {
     HTTPStatus.UNAUTHORIZED: "authentication_error",
@@ -87,6 +90,15 @@ def refusal_error(model: str, refused: RefusedError) -> ApiError:
             assert_never(refused.refusal)
 
 
+def unexpected_error(error: Exception) -> ApiError:
+    """Say in HTTP that we have failed, which only the log says more about."""
+    if isinstance(error, EngineFailedError):
+        message = "the server has failed and is ending; its log says why"
+    else:
+        message = "internal error; the server's log says more"
+    return ApiError(HTTPStatus.INTERNAL_SERVER_ERROR, message)
+
+
 def _retry_after(refused: RefusedError) -> dict[str, str]:
     """Say when to ask again, in whole seconds and never at once."""
     return {"Retry-After": str(max(1, math.ceil(refused.retry_after or 0)))}
@@ -115,15 +127,35 @@ def error_response(
     return web.Response(status=status, body=body, headers=headers, content_type=kind, charset=charset)
 
 
+def error_event(path: str, status: int, message: str) -> bytes:
+    """Make the event that tells a stream's client of an error, in the shape of the API of that path.
+
+    Args:
+        path: What the client has asked for, without the query.
+        status: The status that it would have been told.
+        message: What went wrong.
+    """
+    if _ANTHROPIC.search(path):
+        return b"event: error\ndata: %b\n\n" % _anthropic(status, message).encode()
+    if _RESPONSES.search(path):
+        error = _error(status, message)
+        event = {**error, "type": "error", "sequence_number": 0, "error": error}
+        return b"event: error\ndata: %b\n\n" % json.dumps(event).encode()
+    return b"data: %b\n\n" % _envelope(status, message).encode()
+
+
 def _envelope(status: int, message: str) -> str:
+    return json.dumps({"src": SOURCE, "error": _error(status, message)})
+
+
+def _error(status: int, message: str) -> dict[str, str | None]:
     if status in _KINDS:
         kind, code = _KINDS[HTTPStatus(status)]
     elif HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR:
         kind, code = "invalid_request_error", "invalid_request"
     else:
         kind, code = "server_error", "internal_error"
-    error = {"message": message, "type": kind, "param": None, "code": code}
-    return json.dumps({"src": SOURCE, "error": error})
+    return {"message": message, "type": kind, "param": None, "code": code}
 
 
 def _anthropic(status: int, message: str) -> str:

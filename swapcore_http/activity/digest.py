@@ -1,6 +1,5 @@
 """What does a recorded request come to, once it is over?"""
 
-import json
 from http import HTTPStatus
 
 from attrs import frozen
@@ -16,13 +15,11 @@ from swapcore_http.activity.captures import (
 from swapcore_http.activity.ends import Ends
 from swapcore_http.activity.entries import NOTHING, Entry
 from swapcore_http.activity.recording import Recording
+from swapcore_http.activity.telling import told
 from swapcore_http.activity.tokens import read_tokens
 from swapcore_http.activity.unpacking import UnpackError, unpacking
 
 __all__ = ["Digest", "digest"]
-
-MOST_ERROR = 500
-"""Bytes of an upstream's error message that are kept."""
 
 
 @frozen(eq=False)
@@ -45,7 +42,7 @@ def digest(recording: Recording, loading: float) -> Digest:
     ok = recording.status == HTTPStatus.OK
     found = read_tokens(kind, recording.path, head, tail) if ok else None
     if not ok and not recording.error:
-        recording.error = _told(recording.status, head if tail is None else b"")
+        recording.error = told(recording.status, head if tail is None else b"")
     arrived, headed = recording.arrived, recording.headed
     ended = recording.ended or arrived
     duration = ended - arrived
@@ -106,22 +103,3 @@ def _capture(recording: Recording, answered: bytes | None) -> Capture:
         raw_redacted(recording.fields),
         None if mute or path in WITHOUT_ANSWER else answered,
     )
-
-
-def _told(status: int, body: bytes) -> str:
-    """Find what an answer says that went wrong, in the places where servers say it."""
-    try:
-        data = json.loads(body)
-    except (ValueError, RecursionError):
-        data = None
-    if isinstance(data, dict):
-        error = data.get("error")
-        told = error.get("message") if isinstance(error, dict) else error
-        for text in (told, data.get("message"), data.get("detail")):
-            if isinstance(text, str) and text.strip():
-                raw = text.encode(errors="replace")
-                return raw[:MOST_ERROR].decode(errors="ignore") + ("..." if len(raw) > MOST_ERROR else "")
-    try:
-        return f"{status} {HTTPStatus(status).phrase}"
-    except ValueError:
-        return str(status)

@@ -127,6 +127,11 @@ class Config(Settings):
         own = None if model is None else model.patience
         return self.patience if own is None else own
 
+    def shows_loading(self, model_id: str) -> bool:
+        """Say whether callers of a model's streams see that it loads."""
+        own = self.models[model_id].send_loading_state
+        return self.send_loading_state if own is None else own
+
     def catalog(self) -> Catalog:
         """Describe the models to the engine."""
         return Catalog(self._model(model) for model in self.models.values())

@@ -16,6 +16,7 @@ from swapcore_http.present import Present
 from swapcore_http.reload import Reloader
 from swapcore_http.selectors import Selectors, Standing, State
 from swapcore_http.upstreams import Upstreams
+from swapcore_http.waiting.places import Places
 from swapcore_http.websockets import Tunnels
 
 if TYPE_CHECKING:
@@ -58,11 +59,17 @@ class Context:
     peers: Peers = field(factory=Peers)
     """What is known of the peers."""
 
+    places: Places = field(init=False)
+    """Where those who wait stand."""
+
     selectors: Selectors = field(factory=Selectors)
     """What selectors have sent where."""
 
     active: str | None = None
     """The name of the profile that was activated last, if it has not been taken back."""
+
+    def __attrs_post_init__(self) -> None:
+        self.places = Places(self.driver)
 
     @property
     def config(self) -> Config:

@@ -1,11 +1,13 @@
 """How does a request that has found its model get its answer?"""
 
 import asyncio
+import logging
 import math
 import re
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from aiohttp import web
 from attrs import evolve, frozen
@@ -19,9 +21,11 @@ from swapcore_http.driver import RefusedError
 from swapcore_http.forward import Manner, forward
 from swapcore_http.lease import Lease
 from swapcore_http.relay import Limits
-from swapcore_http.responses import ApiError, refusal_error
+from swapcore_http.responses import ApiError, refusal_error, unexpected_error
 from swapcore_http.routes.context import CONTEXT, Context, is_ready
 from swapcore_http.selectors import Target
+from swapcore_http.waiting.marked import STREAMED
+from swapcore_http.waiting.wait import Wait
 from swapcore_http.websockets import Loose, is_websocket
 
 if TYPE_CHECKING:
@@ -29,8 +33,18 @@ if TYPE_CHECKING:
 
 __all__ = ["serve"]
 
+logger = logging.getLogger(__name__)
+
 PRIORITY, PATIENCE = "X-Swap-Priority", "X-Swap-Patience"
 """The header fields in which callers may say how they want to be treated, if the configuration lets them."""
+
+MODEL, WAITED = "X-Swap-Model", "X-Swap-Wait-Ms"
+"""The fields of an answer that say which model gave it, and how long it was waited for."""
+
+NOT_WAITED = (WAITED.encode(), b"0")
+
+CHAT = "/v1/chat/completions"
+"""Where clients understand what a model thinks, and so can be shown how it loads."""
 
 MAX_PRIORITY = 1000
 """What callers may make of their priority, upwards and downwards."""
@@ -39,6 +53,8 @@ MAX_SHOWN = 50
 """Characters of a wrong value that are repeated to the client."""
 
 WHOLE = re.compile(r"[-+]?[0-9]{1,9}")
+PLAIN_NAME = re.compile(r"[!-~]+")
+SAFE = "!#$&'()*+,/:;=?@[]^`{|}\"<>\\"
 SECONDS = re.compile(r"inf|[0-9]{1,9}(?:\.[0-9]{1,9})?")
 
 
@@ -58,19 +74,35 @@ async def serve(
         ApiError: the caller was refused or asked for what nobody gets, or the
             upstream did not answer.
     """
+    wait = _wait(request, who, target, body) if isinstance(who, str) else None
+    asked = Asked(request, target, body, wait)
+    try:
+        return await (_answered(asked, who) if recorded is None else _recorded(asked, who, recorded))
+    except ApiError as error:
+        error.headers = {MODEL: _shown(who), **error.headers}
+        if wait is None or wait.response is None:
+            raise
+        return await wait.fail(error)
+    except Exception as error:
+        if wait is None or wait.response is None:
+            raise
+        logger.exception("%s %s failed", request.method, request.rel_url.raw_path)
+        return await wait.fail(unexpected_error(error))
+
+
+async def _recorded(asked: "Asked", who: Target, metadata: Mapping[str, Any]) -> web.StreamResponse:
+    request, body = asked.request, asked.body
     context = request.app[CONTEXT]
-    if recorded is None:
-        return await _answered(Asked(request, target, body), who)
     recorder = context.recorder
     # Larger bodies may lie on the disk, and would not be kept.
-    asked = body.data if body.whole and (body.length or 0) <= recorder.captures.limit else None
+    data = body.data if body.whole and (body.length or 0) <= recorder.captures.limit else None
     model = who if isinstance(who, str) else who.qualified
-    recording = recorder.begin(model, target.partition("?")[0], request.headers, asked)
-    recording.metadata = recorded
+    recording = recorder.begin(model, asked.target.partition("?")[0], request.headers, data)
+    recording.metadata = metadata
     tracing = context.tracing
     trace = None if tracing is None else tracing.begin(request.headers, request.method, recording)
     try:
-        return await _answered(Asked(request, target, body, recording, trace), who)
+        return await _answered(evolve(asked, recording=recording, trace=trace), who)
     except ApiError as error:
         recording.failed(error.status, error.message)
         raise
@@ -93,6 +125,9 @@ class Asked:
     request: web.Request
     target: str
     body: Body
+    wait: Wait | None = None
+    """Tells the caller that it waits, if that is wanted."""
+
     recording: Recording | None = None
     """Listens to the answer, if it is to be remembered."""
 
@@ -114,14 +149,18 @@ async def _answered(asked: Asked, who: Target) -> web.StreamResponse:
 
 async def _ask_model(asked: Asked, model: str) -> web.StreamResponse:
     """Have a model of this machine answer, once it is its turn."""
-    request, target, recording = asked.request, asked.target, asked.recording
+    request, target, recording, wait = asked.request, asked.target, asked.recording, asked.wait
     context = request.app[CONTEXT]
     priority, patience = context.config.priority(model), None
     if context.config.caller_headers:
         priority, patience = _asked_priority(request, priority), _asked_patience(request)
 
     def lend() -> Lease:
-        return context.driver.lease(model, priority=priority, patience=patience)
+        lease = context.driver.lease(model, priority=priority, patience=patience)
+        if wait is not None:
+            lease.meanwhile = wait
+            wait.ticket = lease.ticket
+        return lease
 
     config = context.config.models.get(model)
     if config is None:
@@ -130,13 +169,19 @@ async def _ask_model(asked: Asked, model: str) -> web.StreamResponse:
         _manner(request, recording, _kept_back(request, context, forward_auth=config.forward_auth)),
         limits=_limits(context, config),
         drain=config.on_client_abort == "drain",
+        extra=((MODEL.encode(), _shown(model).encode()), NOT_WAITED),
     )
+    asked_at = context.driver.now()
     if recording is not None and priority:
         recording.metadata = {**recording.metadata, "fifo_priority": priority}
     try:
         if not is_websocket(request):
             async with lend() as lease:
-                manner = asked.leased(lease.run, manner)
+                manner = asked.leased(lease.run, _waited(manner, (lease.since or asked_at) - asked_at))
+                if wait is not None and wait.response is not None:
+                    return await wait.answer(
+                        lease, context.upstreams, target=target, body=asked.body, manner=manner
+                    )
                 return await forward(
                     request, lease, context.upstreams, target=target, body=asked.body, manner=manner
                 )
@@ -145,7 +190,9 @@ async def _ask_model(asked: Asked, model: str) -> web.StreamResponse:
         idle = context.config.websocket_idle
         return await context.tunnels.lend(request, lend, target=target, manner=manner, idle=idle)
     except RefusedError as refused:
-        raise refusal_error(model, refused) from None
+        error = refusal_error(model, refused)
+        error.headers = {WAITED: str(round((context.driver.now() - asked_at) * 1000)), **error.headers}
+        raise error from None
 
 
 async def _ask_peer(asked: Asked, model: PeerModel) -> web.StreamResponse:
@@ -176,7 +223,8 @@ async def _ask_peer(asked: Asked, model: PeerModel) -> web.StreamResponse:
             ),
         )
     limits = Limits(peer.timeouts.connect, peer.timeouts.response_header)
-    manner = evolve(manner, limits=limits, forwarded=False)
+    named = (MODEL.encode(), _shown(model).encode())
+    manner = evolve(manner, limits=limits, forwarded=False, extra=(named,))
     # It has no run, and waits for nothing here.
     manner = asked.leased(0, manner)
     to = Loose(f"the peer {peer.id}", peer.proxy, peers.number(peer))
@@ -193,6 +241,37 @@ async def _ask_peer(asked: Asked, model: PeerModel) -> web.StreamResponse:
         raise
     peers.answered(peer.id)
     return answer
+
+
+def _wait(request: web.Request, model: str, target: str, body: Body) -> Wait | None:
+    """Say how the caller is told that it waits; `None` for not at all."""
+    if target.partition("?")[0] not in STREAMED or request.method != "POST":
+        return None
+    context = request.app[CONTEXT]
+    config = context.config
+    shows = request.path.startswith(CHAT) and model in config.models and config.shows_loading(model)
+    if not (shows or config.keep_alive_after):
+        return None
+
+    def narrates() -> bool:
+        return shows and not is_ready(context, model)
+
+    fields = {MODEL: _shown(model)}
+    return Wait(request, model, context.places, body, config.keep_alive_after, narrates, fields)
+
+
+def _waited(manner: Manner, seconds: float) -> Manner:
+    """Have the answer say how long it was waited for."""
+    milliseconds = round(seconds * 1000)
+    if not milliseconds:
+        return manner
+    return evolve(manner, extra=(manner.extra[0], (NOT_WAITED[0], b"%d" % milliseconds)))
+
+
+def _shown(who: Target) -> str:
+    """Write a model's name so that a header field can hold it."""
+    name = who if isinstance(who, str) else who.qualified
+    return name if PLAIN_NAME.fullmatch(name) else quote(name, safe=SAFE)
 
 
 def _gone(model: str) -> ApiError:

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import anthropic
 import pytest
@@ -16,9 +17,11 @@ HELLO: list[MessageParam] = [{"role": "user", "content": "hello"}]
 
 
 @asynccontextmanager
-async def client(*models: ModelConfig, base: str = "") -> AsyncIterator[anthropic.AsyncAnthropic]:
+async def client(
+    *models: ModelConfig, base: str = "", **fields: Any
+) -> AsyncIterator[anthropic.AsyncAnthropic]:
     async with (
-        serving(*models) as served,
+        serving(*models, **fields) as served,
         anthropic.AsyncAnthropic(api_key="none", base_url=served.base + base, max_retries=0) as api,
     ):
         yield api
@@ -57,3 +60,22 @@ async def test_unknown_model() -> None:
         with pytest.raises(anthropic.NotFoundError, match="no model is called 'nobody'") as caught:
             await api.messages.count_tokens(model="nobody", messages=HELLO)
         assert caught.value.type == "not_found_error"
+
+
+async def test_stream_that_waits_for_a_load() -> None:
+    async with (
+        client(fake("a", flags={"load": 0.5}), keep_alive_after=0.05) as api,
+        api.messages.stream(model="a", max_tokens=9, messages=HELLO) as stream,
+    ):
+        words = [word async for word in stream.text_stream]
+    assert words == ["a says: w0 ", "w1 ", "w2 "]
+
+
+async def test_load_that_fails_behind_a_stream() -> None:
+    async with client(
+        fake("a", flags={"no_listen": True}), health_check_timeout=1, keep_alive_after=0.05
+    ) as api:
+        with pytest.raises(anthropic.APIStatusError) as caught:
+            async with api.messages.stream(model="a", max_tokens=9, messages=HELLO) as stream:
+                _ = [word async for word in stream.text_stream]
+        assert "starting a failed" in str(caught.value.body)

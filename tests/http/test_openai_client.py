@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import openai
 import pytest
@@ -14,9 +15,9 @@ pytestmark = pytest.mark.anyio
 
 
 @asynccontextmanager
-async def client(*models: ModelConfig) -> AsyncIterator[openai.AsyncOpenAI]:
+async def client(*models: ModelConfig, **fields: Any) -> AsyncIterator[openai.AsyncOpenAI]:
     async with (
-        serving(*models) as served,
+        serving(*models, **fields) as served,
         openai.AsyncOpenAI(api_key="none", base_url=served.base + "/v1", max_retries=0) as api,
     ):
         yield api
@@ -94,3 +95,37 @@ async def test_three_models_of_which_one_fits() -> None:
         models = "abcabcabc"
         answers = await asyncio.gather(*(say(api, model) for model in models))
     assert answers == [f"{model} says: w0 w1 w2 " for model in models]
+
+
+@pytest.mark.parametrize("fields", [{"keep_alive_after": 0.05}, {"send_loading_state": True}])
+async def test_stream_that_waits_for_a_load(fields: dict[str, Any]) -> None:
+    async with client(fake("a", flags={"load": 0.5}), **fields) as api:
+        stream = await api.chat.completions.create(
+            model="a", messages=[{"role": "user", "content": "hello"}], stream=True
+        )
+        deltas = [chunk.choices[0].delta async for chunk in stream]
+    said = [delta.content for delta in deltas if delta.content]
+    thought = "".join(getattr(delta, "reasoning_content", "") for delta in deltas)
+    assert said == ["a says: w0 ", "w1 ", "w2 "]
+    assert thought.startswith("\u2501") is ("send_loading_state" in fields)
+
+
+@pytest.mark.parametrize("fields", [{"keep_alive_after": 0.05}, {"send_loading_state": True}])
+async def test_load_that_fails_behind_a_stream(fields: dict[str, Any]) -> None:
+    async with client(fake("a", flags={"no_listen": True}), health_check_timeout=1, **fields) as api:
+        stream = await api.chat.completions.create(
+            model="a", messages=[{"role": "user", "content": "hello"}], stream=True
+        )
+        with pytest.raises(openai.APIError, match="starting a failed") as caught:
+            _ = [chunk async for chunk in stream]
+        assert caught.value.type == "server_error"
+        assert caught.value.code == "bad_gateway"
+
+
+async def test_responses_that_fail_behind_a_stream() -> None:
+    async with client(
+        fake("a", flags={"no_listen": True}), health_check_timeout=1, keep_alive_after=0.05
+    ) as api:
+        stream = await api.responses.create(model="a", input="hello", stream=True)
+        with pytest.raises(openai.APIError, match="starting a failed"):
+            _ = [event async for event in stream]

@@ -1,0 +1,1 @@
+"""What do callers learn while they wait for their model?"""
