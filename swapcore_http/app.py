@@ -134,7 +134,7 @@ async def _end_logs(app: web.Application) -> None:
 
 
 async def _close_connections(app: web.Application) -> None:
-    app[CONTEXT].upstreams.close()
+    await app[CONTEXT].upstreams.close()
     await app[CONTEXT].recorder.stop()
     if (tracing := app[CONTEXT].tracing) is not None:
         await asyncio.to_thread(tracing.shut_down)

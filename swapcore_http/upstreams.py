@@ -6,10 +6,13 @@ than the one that was leased for it.
 
 import asyncio
 import base64
+import socket
 import ssl
 from collections import deque
+from collections.abc import Sequence
 from typing import Any, Final, Protocol, cast
 
+from aiohappyeyeballs import AddrInfoType, start_connection
 from attrs import define, field, frozen
 from yarl import URL
 
@@ -22,6 +25,9 @@ CONNECT_TIMEOUT: Final = 30.0
 """Seconds that connecting to an upstream may take; it is ready, so this is a network gone away."""
 
 HAPPY: Final[dict[str, Any]] = {"happy_eyeballs_delay": 0.25}
+
+NEXT_ADDRESS: Final = 0.25
+"""Seconds after which a host's next address is tried beside the one before."""
 
 PORTS: Final = {"http": 80, "https": 443}
 
@@ -212,20 +218,27 @@ class Pool:
         where = origin.name.decode()
         try:
             async with asyncio.timeout(limit or None):
+                # Asyncio's own race of addresses leaves its socket open if it is cancelled as it ends.
+                sock = await start_connection(await self._addresses(), happy_eyeballs_delay=NEXT_ADDRESS)
                 await self._loop.create_connection(
                     lambda: Connection(self, taker),
-                    origin.host,
-                    origin.port,
+                    sock=sock,
                     ssl=context,
                     server_hostname=origin.host if origin.tls else None,
-                    # A first address that swallows everything holds nobody up; uvloop has no such option.
-                    **(HAPPY if isinstance(self._loop, asyncio.BaseEventLoop) else {}),
                 )
         except TimeoutError:
             raise CannotConnectError(f"Cannot connect to {where} within {limit:g} s") from None
         except OSError as error:
             why = error.strerror or type(error).__name__
             raise CannotConnectError(f"Cannot connect to {where}: {why}") from error
+
+    async def _addresses(self) -> Sequence[AddrInfoType]:
+        host, port = self.origin.host, self.origin.port
+        try:
+            # An address is its own answer: no thread need be asked.
+            return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+        except socket.gaierror:
+            return await self._loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
 
     def close(self) -> None:
         """Close what is idle, and let nothing become so any more."""
@@ -269,10 +282,12 @@ class Upstreams:
         if pool is not None:
             pool.close()
 
-    def close(self) -> None:
-        """Close all idle connections."""
+    async def close(self) -> None:
+        """Close all idle connections, and wait until that is done."""
         for run in tuple(self._pools):
             self.forget(run)
+        # The loop closes sockets in a turn of its own, and this may have been the last one.
+        await asyncio.sleep(0)
 
     def _pool(self, run: int, base_url: str) -> Pool:
         pool = self._pools.get(run)

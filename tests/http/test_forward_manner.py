@@ -86,7 +86,7 @@ async def site(script: Script, handle: Handle, *, url: str | None = None) -> Asy
         finally:
             with anyio.CancelScope(shield=True):
                 await runner.cleanup()
-                upstreams.close()
+                await upstreams.close()
 
 
 def plainly(manner: Manner) -> Handle:
