@@ -33,6 +33,7 @@ from swapcore import (
     LoadRequested,
     Lost,
     MisuseError,
+    Phase,
     Planner,
     Progressed,
     Refusal,
@@ -48,9 +49,18 @@ from swapcore import (
     UnloadRequested,
     Urgency,
 )
-from swapcore_http.lease import EngineFailedError, Lease, RefusedError
+from swapcore_http.lease import EngineFailedError, Lease, NotUpError, RefusedError
 
-__all__ = ["Control", "Driver", "EngineFailedError", "Launch", "Lease", "Observation", "RefusedError"]
+__all__ = [
+    "Control",
+    "Driver",
+    "EngineFailedError",
+    "Launch",
+    "Lease",
+    "NotUpError",
+    "Observation",
+    "RefusedError",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -163,6 +173,8 @@ class Driver:
         self._tail: deque[tuple[float, Event]] = deque(maxlen=JOURNAL_TAIL)
         self._tickets = 0
         self._leases: dict[int, Lease] = {}
+        # Those who wait and may not have their model brought up, by model and ticket.
+        self._clinging: dict[str, dict[int, Lease]] = {}
         self._runs: dict[int, Control] = {}
         self._on_leaving: list[Callable[[int], None]] = []
         self._armed: float | None = None
@@ -184,10 +196,30 @@ class Driver:
         self._tasks.cancel_scope.cancel()
         return await self._stack.__aexit__(kind, error, trace)
 
-    def lease(self, model: str, *, priority: int = 0, patience: float | None = None) -> Lease:
-        """Make a lease of that model, to be entered with `async with`; see `Arrived` for the dials."""
+    def lease(
+        self,
+        model: str,
+        *,
+        priority: int = 0,
+        patience: float | None = None,
+        caller: str | None = None,
+        share: float | None = None,
+        brings_up: bool = True,
+    ) -> Lease:
+        """Make a lease of that model, to be entered with `async with`.
+
+        Args:
+            model: The id of the model.
+            priority: See `Arrived`.
+            patience: See `Arrived`.
+            caller: See `Arrived`.
+            share: See `Arrived`.
+            brings_up: Whether the model may be brought up for it. If not, it
+                waits only for its turn at a model that is up, and as long as that is.
+        """
         self._tickets += 1
-        return Lease(ticket=self._tickets, model=model, driver=self, priority=priority, patience=patience)
+        arrived = Arrived(self._tickets, model, priority, patience, caller, share)
+        return Lease(arrived, driver=self, brings_up=brings_up)
 
     def url(self, run: int) -> str | None:
         """Return the base URL at which that run answers, if it ever became ready and is not over."""
@@ -227,6 +259,11 @@ class Driver:
     def snapshot(self, *, tickets: bool = True) -> Snapshot:
         """Look at the engine's state, with those who wait or without; for showing, never for deciding."""
         return self._engine.snapshot(tickets=tickets)
+
+    def is_up(self, model: str) -> bool:
+        """Tell whether a caller of that model would be served, now or in its turn, without it being started."""
+        views = self._engine.snapshot(tickets=False).upstreams
+        return any(view.model == model and view.phase is Phase.READY and not view.closed for view in views)
 
     def load(self, models: Iterable[str]) -> None:
         """Ask for these models to be loaded, one after the other, when there is room."""
@@ -274,6 +311,10 @@ class Driver:
     def _step(self, event: Event) -> None:
         if self._failure is not None:
             return
+        if self._clinging and isinstance(event, Lost | Exited):
+            # For them the engine would start it anew, at once.
+            for released in self._turn_away(event.model):
+                self._step(released)
         now = self._clock()
         self._tail.append((now, event))
         try:
@@ -302,6 +343,8 @@ class Driver:
                 lease.since = self._clock()
                 lease.url = control._url or ""
                 control._leases[ticket] = lease
+                if self._clinging:
+                    self._let_go(lease)
                 lease._tell(command)
             case Start(model, run):
                 # Registered before its task runs: a Stop of it can be the next command.
@@ -311,8 +354,11 @@ class Driver:
             case Stop(run=run):
                 if run in self._runs:
                     self._runs[run]._told(command)
+                # Before anything else happens, which could have it started again for them.
+                self._inbox.extendleft(self._turn_away(command.model))
             case Reject(ticket):
                 lease = self._leases[ticket]
+                self._let_go(lease)
                 lease._tell(self._with_output(command, lease.model))
             case _:
                 assert_never(command)
@@ -345,18 +391,37 @@ class Driver:
             self.report(Exited(start.model, start.run, detail))
             control._exited.set()
 
-    def _arrive(self, lease: Lease, arrived: Arrived) -> None:
+    def _arrive(self, lease: Lease) -> None:
         if self._failure is not None:
             raise self._failure
+        if not lease.brings_up:
+            if not self.is_up(lease.model):
+                raise NotUpError(lease.model)
+            self._clinging.setdefault(lease.model, {})[lease.ticket] = lease
         self._leases[lease.ticket] = lease
-        self.report(arrived)
+        self.report(lease.arrived)
 
     def _release(self, lease: Lease) -> None:
         if self._leases.pop(lease.ticket, None) is None:
             return
+        self._let_go(lease)
         if lease.run in self._runs:
             self._runs[lease.run]._leases.pop(lease.ticket, None)
         self.report(Released(lease.ticket))
+
+    def _turn_away(self, model: str) -> list[Event]:
+        """Refuse who waits for that model and may not have it brought up, and return what is to be reported."""
+        leases = self._clinging.pop(model, {})
+        for ticket, lease in leases.items():
+            del self._leases[ticket]
+            lease._tell(NotUpError(model))
+        return [Released(ticket) for ticket in leases]
+
+    def _let_go(self, lease: Lease) -> None:
+        """Note that this caller waits no more."""
+        leases = self._clinging.get(lease.model, {})
+        if leases.pop(lease.ticket, None) is not None and not leases:
+            del self._clinging[lease.model]
 
     def _arm(self) -> None:
         """Wake the timer if it would otherwise wake too late; an early tick costs nothing."""

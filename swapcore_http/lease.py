@@ -13,7 +13,7 @@ from swapcore import Arrived, Event, Forward, Refusal, Reject, SwapcoreError
 if TYPE_CHECKING:
     from swapcore_http.driver import Driver
 
-__all__ = ["EngineFailedError", "Lease", "RefusedError"]
+__all__ = ["EngineFailedError", "Lease", "NotUpError", "RefusedError"]
 
 
 class RefusedError(SwapcoreError):
@@ -24,6 +24,14 @@ class RefusedError(SwapcoreError):
         self.refusal: Refusal = reject.refusal
         self.detail: str = reject.detail
         self.retry_after: float | None = reject.retry_after
+
+
+class NotUpError(SwapcoreError):
+    """The model is not up, or leaves, and this caller may not have it brought up."""
+
+    def __init__(self, model: str) -> None:
+        super().__init__(f"{model} is not up, and this caller may not have it brought up")
+        self.model = model
 
 
 class EngineFailedError(SwapcoreError):
@@ -48,14 +56,12 @@ class Lease:
 
     Raises:
         RefusedError: on entry, if the engine refuses the caller.
+        NotUpError: on entry, if the model would have to be brought up for a caller who may not have that.
         EngineFailedError: on entry, if the engine has failed.
     """
 
-    ticket: int
-    """The number under which the engine knows the caller."""
-
-    model: str
-    """The id of the model that is leased."""
+    arrived: Arrived
+    """How the caller arrives: its ticket, the model it wants, and the dials."""
 
     url: str = field(default="", init=False)
     """The base URL at which the run answers, once entered."""
@@ -69,19 +75,30 @@ class Lease:
     cut: str | None = field(default=None, init=False)
     """Why the run is not to be used any more, if that is so."""
 
+    brings_up: bool = field(kw_only=True)
+    """Whether the model may be brought up for this caller; else it is served only while the model is up."""
+
     meanwhile: AbstractAsyncContextManager[object] | None = field(default=None, init=False)
     """Entered while it waits, if it has to; to be set before it is entered itself."""
 
     _driver: "Driver"
-    _priority: int
-    _patience: float | None
-    _answer: Forward | Reject | EngineFailedError | None = field(default=None, init=False)
+    _answer: Forward | Reject | NotUpError | EngineFailedError | None = field(default=None, init=False)
     _answered: anyio.Event | None = field(default=None, init=False)
     _on_cut: list[Callable[[str], None]] = field(factory=list, init=False)
 
+    @property
+    def ticket(self) -> int:
+        """The number under which the engine knows the caller."""
+        return self.arrived.ticket
+
+    @property
+    def model(self) -> str:
+        """The id of the model that is leased."""
+        return self.arrived.model
+
     async def __aenter__(self) -> Self:
         """Wait until the engine forwards or rejects this caller."""
-        self._driver._arrive(self, Arrived(self.ticket, self.model, self._priority, self._patience))
+        self._driver._arrive(self)
         if self._answer is None:
             self._answered = anyio.Event()
             try:
@@ -118,7 +135,7 @@ class Lease:
             for tell in self._on_cut:
                 tell(detail)
 
-    def _tell(self, answer: Forward | Reject | EngineFailedError) -> None:
+    def _tell(self, answer: Forward | Reject | NotUpError | EngineFailedError) -> None:
         self._answer = answer
         if self._answered is not None:
             self._answered.set()

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 from attrs import define, field
 
-from swapcore import Phase
 from swapcore_http.activity.recorder import Recorder
 from swapcore_http.bodies import Bodies
 from swapcore_http.config import Config, Names, PeerModel, ProfileConfig
@@ -97,5 +96,4 @@ CONTEXT = web.AppKey("CONTEXT", Context)
 
 def is_ready(context: Context, model: str) -> bool:
     """Tell whether a caller of that model would be served without anything being started."""
-    view = context.driver.snapshot(tickets=False).upstream(model)
-    return view.phase is Phase.READY and not view.closed
+    return context.driver.is_up(model)

@@ -16,6 +16,7 @@ from swapcore import (
     MisuseError,
     Model,
     Phase,
+    Policy,
     Refusal,
     Start,
     StopReason,
@@ -23,7 +24,15 @@ from swapcore import (
     UnloadRequested,
     Urgency,
 )
-from swapcore_http.driver import Control, Driver, EngineFailedError, Lease, Observation, RefusedError
+from swapcore_http.driver import (
+    Control,
+    Driver,
+    EngineFailedError,
+    Lease,
+    NotUpError,
+    Observation,
+    RefusedError,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -126,6 +135,95 @@ async def test_a_refusal_is_raised_on_entry(driver: Driver) -> None:
     assert raised.value.refusal is Refusal.UNKNOWN_MODEL
     assert str(raised.value) == "no model is called 'x'"
     assert idle(driver)
+
+
+async def ask_at_once(driver: Driver, model: str) -> None:
+    async with driver.lease(model, patience=0):
+        pass
+
+
+async def turned_away(driver: Driver, model: str) -> None:
+    """Ask for a model that may not be brought up for this, and fail unless it is refused."""
+    with pytest.raises(NotUpError, match=f"^{model} is not up"):
+        async with driver.lease(model, brings_up=False):
+            raise AssertionError("not reached")
+
+
+async def test_who_may_have_nothing_brought_up_is_served_while_it_is_up(driver: Driver, rig: Rig) -> None:
+    await turned_away(driver, "a")
+    assert driver.snapshot().upstream("a").phase is Phase.STOPPED
+    async with driver.lease("a"), driver.lease("a", brings_up=False) as lease:
+        assert lease.url == "http://a/1"
+    async with driver.lease("b"):
+        await turned_away(driver, "a")
+    assert len(rig.controls) == 2
+    assert not driver._clinging
+    assert idle(driver)
+
+
+async def test_a_start_is_not_waited_for_by_who_may_have_nothing_brought_up(rig: Rig) -> None:
+    rig.ready_at_once = False
+    async with Driver(Engine(catalog()), rig.launch) as driver, anyio.create_task_group() as tasks:
+        driver.load(["a"])
+        await rig.started.wait()
+        await turned_away(driver, "a")
+        tasks.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("how", ["evicted", "unloaded", "lost", "exited", "served"])
+async def test_who_waits_at_a_model_that_leaves_does_not_have_it_brought_up_again(rig: Rig, how: str) -> None:
+    log: list[Observation] = []
+    grown = anyio.Event()
+
+    def observe(step: Observation) -> None:
+        nonlocal grown
+        log.append(step)
+        grown.set()
+        grown = anyio.Event()
+
+    async def log_grew() -> None:
+        await grown.wait()
+
+    engine = Engine(catalog(concurrency_limit=1), policy=Policy(load_factor=0, quantum=0))
+    async with Driver(engine, rig.launch, observe=observe) as driver, anyio.create_task_group() as tasks:
+        answers: list[str] = []
+
+        async def cling() -> None:
+            try:
+                async with driver.lease("a", brings_up=False):
+                    answers.append("served")
+            except (NotUpError, RefusedError) as error:
+                answers.append(type(error).__name__)
+
+        async with driver.lease("a"):
+            tasks.start_soon(cling)
+            await anyio.wait_all_tasks_blocked()
+            assert driver.snapshot().upstream("a").waiting == 1
+            match how:
+                case "evicted":
+                    tasks.start_soon(ask_at_once, driver, "b")
+                    with anyio.fail_after(10):
+                        while driver.is_up("a"):
+                            await log_grew()
+                    await turned_away(driver, "a")
+                case "unloaded":
+                    driver.report(UnloadRequested(("a",), Urgency.NOW))
+                case "lost":
+                    rig.controls[1].lost("it died")
+                case "exited":
+                    rig.die[1].set()
+                case _:
+                    pass
+            await anyio.wait_all_tasks_blocked()
+            assert len(answers) == (how not in {"served", "evicted"})
+        await anyio.wait_all_tasks_blocked()
+        assert len(answers) == 1
+        assert not driver._clinging
+        engine.check()
+    starts = [command.model for step in log for command in step.commands if isinstance(command, Start)]
+    assert starts == (["a", "b"] if how == "evicted" else ["a"])
+    expected = {"unloaded": "RefusedError", "served": "served"}
+    assert answers == [expected.get(how, "NotUpError")]
 
 
 async def test_a_launcher_that_raises_is_a_failed_start(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
