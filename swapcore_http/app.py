@@ -10,12 +10,14 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from swapcore_http.accesslog import AccessLog, set_access_log
+from swapcore_http.auth import Keyring
 from swapcore_http.bodies import Bodies
 from swapcore_http.config import Config
 from swapcore_http.cors import answer_preflight
 from swapcore_http.doors import DOORS, Doors, close_after, let_in
 from swapcore_http.driver import Driver, EngineFailedError
 from swapcore_http.forward import MAX_FIELD
+from swapcore_http.gate import GATE, let_pages_read, pass_gate
 from swapcore_http.health import Health
 from swapcore_http.logstreams import LogStreams
 from swapcore_http.present import Present
@@ -34,6 +36,7 @@ from swapcore_http.routes import (
 )
 from swapcore_http.routes.context import CONTEXT, Context
 from swapcore_http.routes.metrics import TALLIES
+from swapcore_http.routes.needs import needs_of
 from swapcore_http.routes.operation import HEALTH
 from swapcore_http.routes.unknown import answer_unknown
 from swapcore_http.upstreams import Upstreams
@@ -45,7 +48,9 @@ __all__ = ["make_app", "make_runner"]
 logger = logging.getLogger(__name__)
 
 
-def make_app(driver: Driver, present: Present, reloader: Reloader | None = None) -> web.Application:
+def make_app(
+    driver: Driver, present: Present, reloader: Reloader | None = None, *, on_loopback: bool = False
+) -> web.Application:
     """Make the application that serves the models of the present configuration through that driver.
 
     It has to be run as `make_runner` does. The driver must be entered before
@@ -55,8 +60,10 @@ def make_app(driver: Driver, present: Present, reloader: Reloader | None = None)
         driver: Gives out leases.
         present: The owner of the configuration.
         reloader: Puts another one in its place, if that can be done.
+        on_loopback: Whether it listens on loopback only: then who asks for it
+            by a name that is not the machine's own is refused.
     """
-    app = web.Application(middlewares=[let_in, answer_preflight, answer_errors, answer_unknown])
+    app = web.Application(middlewares=[let_in, answer_preflight, answer_errors, pass_gate, answer_unknown])
     upstreams = Upstreams()
     tunnels = Tunnels(upstreams)
     driver.on_leaving(upstreams.forget)
@@ -70,11 +77,14 @@ def make_app(driver: Driver, present: Present, reloader: Reloader | None = None)
         bodies.largest = _largest_body(config)
         streams.keep_only(config.models.__contains__)
         set_access_log(on=config.log_requests)
+        context.keyring = Keyring(config.api_keys)
 
     set_access_log(on=config.log_requests)
     present.on_replaced(follow)
     tracing = trace(recorder, config)
-    app[CONTEXT] = Context(driver, present, bodies, upstreams, streams, recorder, tunnels, reloader, tracing)
+    context = Context(driver, present, bodies, upstreams, streams, recorder, tunnels, reloader, tracing)
+    context.keyring, context.on_loopback = Keyring(config.api_keys), on_loopback
+    app[CONTEXT] = context
     health = Health(driver, present)
     driver.watch(health.observe)
     app[HEALTH] = health
@@ -86,9 +96,11 @@ def make_app(driver: Driver, present: Present, reloader: Reloader | None = None)
     app.cleanup_ctx.append(metrics.keep_watch)
     app.cleanup_ctx.append(_discover)
     app.on_response_prepare.append(hide_server)
+    app.on_response_prepare.append(let_pages_read)
     app.on_response_prepare.append(close_after)
     for module in (activity, comfyui, inference, listing, logs, metrics, operation, passthrough, profiles):
         app.router.add_routes(module.routes())
+    app[GATE] = needs_of(app.router)
     return app
 
 

@@ -49,18 +49,9 @@ from swapcore import (
     UnloadRequested,
     Urgency,
 )
-from swapcore_http.lease import EngineFailedError, Lease, NotUpError, RefusedError
+from swapcore_http.lease import Clinging, EngineFailedError, Lease, NotUpError, RefusedError
 
-__all__ = [
-    "Control",
-    "Driver",
-    "EngineFailedError",
-    "Launch",
-    "Lease",
-    "NotUpError",
-    "Observation",
-    "RefusedError",
-]
+__all__ = ["Control", "Driver", "EngineFailedError", "Launch", "Lease", "Observation", "RefusedError"]
 
 logger = logging.getLogger(__name__)
 
@@ -173,8 +164,7 @@ class Driver:
         self._tail: deque[tuple[float, Event]] = deque(maxlen=JOURNAL_TAIL)
         self._tickets = 0
         self._leases: dict[int, Lease] = {}
-        # Those who wait and may not have their model brought up, by model and ticket.
-        self._clinging: dict[str, dict[int, Lease]] = {}
+        self._clinging = Clinging()
         self._runs: dict[int, Control] = {}
         self._on_leaving: list[Callable[[int], None]] = []
         self._armed: float | None = None
@@ -261,7 +251,7 @@ class Driver:
         return self._engine.snapshot(tickets=tickets)
 
     def is_up(self, model: str) -> bool:
-        """Tell whether a caller of that model would be served, now or in its turn, without it being started."""
+        """Tell whether a caller of that model would be served without it being started."""
         views = self._engine.snapshot(tickets=False).upstreams
         return any(view.model == model and view.phase is Phase.READY and not view.closed for view in views)
 
@@ -311,7 +301,7 @@ class Driver:
     def _step(self, event: Event) -> None:
         if self._failure is not None:
             return
-        if self._clinging and isinstance(event, Lost | Exited):
+        if self._clinging.leases and isinstance(event, Lost | Exited):
             # For them the engine would start it anew, at once.
             for released in self._turn_away(event.model):
                 self._step(released)
@@ -343,8 +333,7 @@ class Driver:
                 lease.since = self._clock()
                 lease.url = control._url or ""
                 control._leases[ticket] = lease
-                if self._clinging:
-                    self._let_go(lease)
+                self._clinging.discard(lease)
                 lease._tell(command)
             case Start(model, run):
                 # Registered before its task runs: a Stop of it can be the next command.
@@ -358,7 +347,7 @@ class Driver:
                 self._inbox.extendleft(self._turn_away(command.model))
             case Reject(ticket):
                 lease = self._leases[ticket]
-                self._let_go(lease)
+                self._clinging.discard(lease)
                 lease._tell(self._with_output(command, lease.model))
             case _:
                 assert_never(command)
@@ -397,31 +386,25 @@ class Driver:
         if not lease.brings_up:
             if not self.is_up(lease.model):
                 raise NotUpError(lease.model)
-            self._clinging.setdefault(lease.model, {})[lease.ticket] = lease
+            self._clinging.add(lease)
         self._leases[lease.ticket] = lease
         self.report(lease.arrived)
 
     def _release(self, lease: Lease) -> None:
         if self._leases.pop(lease.ticket, None) is None:
             return
-        self._let_go(lease)
+        self._clinging.discard(lease)
         if lease.run in self._runs:
             self._runs[lease.run]._leases.pop(lease.ticket, None)
         self.report(Released(lease.ticket))
 
     def _turn_away(self, model: str) -> list[Event]:
-        """Refuse who waits for that model and may not have it brought up, and return what is to be reported."""
-        leases = self._clinging.pop(model, {})
-        for ticket, lease in leases.items():
-            del self._leases[ticket]
+        """Refuse who clings to that model, and return what is to be reported."""
+        leases = self._clinging.take(model)
+        for lease in leases:
+            del self._leases[lease.ticket]
             lease._tell(NotUpError(model))
-        return [Released(ticket) for ticket in leases]
-
-    def _let_go(self, lease: Lease) -> None:
-        """Note that this caller waits no more."""
-        leases = self._clinging.get(lease.model, {})
-        if leases.pop(lease.ticket, None) is not None and not leases:
-            del self._clinging[lease.model]
+        return [Released(lease.ticket) for lease in leases]
 
     def _arm(self) -> None:
         """Wake the timer if it would otherwise wake too late; an early tick costs nothing."""

@@ -13,7 +13,7 @@ from swapcore import Arrived, Event, Forward, Refusal, Reject, SwapcoreError
 if TYPE_CHECKING:
     from swapcore_http.driver import Driver
 
-__all__ = ["EngineFailedError", "Lease", "NotUpError", "RefusedError"]
+__all__ = ["Clinging", "EngineFailedError", "Lease", "NotUpError", "RefusedError"]
 
 
 class RefusedError(SwapcoreError):
@@ -139,3 +139,25 @@ class Lease:
         self._answer = answer
         if self._answered is not None:
             self._answered.set()
+
+
+@define(eq=False)
+class Clinging:
+    """The callers who wait at a model that is up, and may not have it brought up again if it leaves."""
+
+    leases: dict[str, dict[int, Lease]] = field(factory=dict, init=False)
+    """Their leases, by model and ticket."""
+
+    def add(self, lease: Lease) -> None:
+        """Note that one waits."""
+        self.leases.setdefault(lease.model, {})[lease.ticket] = lease
+
+    def discard(self, lease: Lease) -> None:
+        """Note that one waits no more, if it did."""
+        here = self.leases.get(lease.model)
+        if here is not None and here.pop(lease.ticket, None) is not None and not here:
+            del self.leases[lease.model]
+
+    def take(self, model: str) -> list[Lease]:
+        """Take out all who wait at that model."""
+        return list(self.leases.pop(model, {}).values())

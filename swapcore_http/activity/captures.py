@@ -14,6 +14,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from swapcore_http.activity.unpacking import Unpack, UnpackError, unpacking
 
 __all__ = [
+    "REDACTED",
     "WITHOUT_ANSWER",
     "WITHOUT_BODIES",
     "WITHOUT_QUESTION",

@@ -29,9 +29,6 @@ MOST_SUGGESTIONS = 50
 
 UNSUPPORTED: dict[type, dict[str, str]] = {
     Settings: {
-        "allowed_hosts": "",
-        "api_keys": "who may ask",
-        "cors_origins": "",
         "session_ids": "",
     },
     ModelConfig: {},

@@ -10,8 +10,9 @@ from aiohttp import web
 
 from swapcore_http.config.config import COMFYUI
 from swapcore_http.responses import ApiError
-from swapcore_http.routes.context import CONTEXT, is_ready
+from swapcore_http.routes.context import CONTEXT, caller_of, is_ready
 from swapcore_http.routes.passthrough import add_slash, pass_on
+from swapcore_http.routes.targets import refuse_unless_for
 
 __all__ = ["routes"]
 
@@ -30,6 +31,7 @@ async def comfy(request: web.Request) -> web.StreamResponse:
         raise ApiError(
             HTTPStatus.NOT_FOUND, f"no model is called {COMFYUI!r}, which is the one for {PREFIX}/"
         )
+    refuse_unless_for(context, caller_of(request), COMFYUI)
     rest = request.rel_url.raw_path_qs.removeprefix(PREFIX)
     if request.rel_url.raw_path != PREFIX + "/" and not is_ready(context, COMFYUI):
         raise ApiError(HTTPStatus.CONFLICT, f"{COMFYUI} is not ready, and only {PREFIX}/ can start it")

@@ -1,4 +1,4 @@
-"""What do all routes share?"""
+"""What do all routes share, and what is known of each request?"""
 
 from typing import TYPE_CHECKING
 
@@ -6,6 +6,7 @@ from aiohttp import web
 from attrs import define, field
 
 from swapcore_http.activity.recorder import Recorder
+from swapcore_http.auth import Caller, Identity, Keyring
 from swapcore_http.bodies import Bodies
 from swapcore_http.config import Config, Names, PeerModel, ProfileConfig
 from swapcore_http.driver import Driver
@@ -21,7 +22,7 @@ from swapcore_http.websockets import Tunnels
 if TYPE_CHECKING:
     from swapcore_http.otel import Tracing
 
-__all__ = ["CONTEXT", "Context", "is_ready"]
+__all__ = ["CONTEXT", "IDENTITY", "Context", "caller_of", "is_ready"]
 
 
 @define
@@ -58,6 +59,12 @@ class Context:
     peers: Peers = field(factory=Peers)
     """What is known of the peers."""
 
+    keyring: Keyring = field(factory=Keyring)
+    """The keys of the present configuration."""
+
+    on_loopback: bool = False
+    """Whether the server listens on loopback only, and so is asked by names of this machine."""
+
     places: Places = field(init=False)
     """Where those who wait stand."""
 
@@ -92,6 +99,14 @@ class Context:
 
 CONTEXT = web.AppKey("CONTEXT", Context)
 """Where an application keeps its `Context`."""
+
+IDENTITY = web.RequestKey("IDENTITY", Identity)
+"""Where a request keeps who sends it, once it has passed the gate."""
+
+
+def caller_of(request: web.Request) -> Caller:
+    """Return who sends a request that has passed the gate."""
+    return request[IDENTITY].caller
 
 
 def is_ready(context: Context, model: str) -> bool:

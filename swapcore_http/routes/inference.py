@@ -10,7 +10,7 @@ from swapcore_http.config import PeerModel
 from swapcore_http.extract import Edit, Named, NoModelError, UnreadableError, edited, find_model
 from swapcore_http.filters import Changes, UnfilteredError, body_edits
 from swapcore_http.responses import ApiError
-from swapcore_http.routes.context import CONTEXT
+from swapcore_http.routes.context import CONTEXT, caller_of
 from swapcore_http.routes.serving import serve
 from swapcore_http.routes.targets import UnknownModelError, meant
 from swapcore_http.websockets import is_websocket
@@ -100,7 +100,7 @@ async def answer(request: web.Request, target: str) -> web.StreamResponse:
     context = request.app[CONTEXT]
     async with received(request, context.bodies) as body:
         named = await _find(request, body)
-        with meant(context, named.name, websocket=is_websocket(request)) as who:
+        with meant(context, named.name, caller=caller_of(request), websocket=is_websocket(request)) as who:
             rename = who.name if who.name != named.name else None
             if isinstance(who.target, PeerModel):
                 filters = context.config.peers[who.target.peer].filters

@@ -4,10 +4,12 @@ import time
 
 from aiohttp import web
 
+from swapcore_http.auth import NOBODY
 from swapcore_http.cors import echo_origin
 from swapcore_http.model_rows import model_rows
-from swapcore_http.routes.context import CONTEXT
+from swapcore_http.routes.context import CONTEXT, IDENTITY, caller_of
 from swapcore_http.routes.inference import PATHS
+from swapcore_http.routes.targets import is_for, may_ask
 
 __all__ = ["routes"]
 
@@ -25,7 +27,9 @@ def routes() -> list[web.RouteDef]:
 
 async def about(request: web.Request) -> web.Response:
     """Say what answers here, and where to go on."""
-    names = [model.id for model in request.app[CONTEXT].config.models.values() if not model.unlisted]
+    context, caller = request.app[CONTEXT], caller_of(request)
+    models = context.config.models.values()
+    names = [each.id for each in models if not each.unlisted and is_for(context, caller, each.id)]
     lines = [
         "swapcore: one endpoint for many models, each started when it is asked for.",
         "",
@@ -40,7 +44,9 @@ async def about(request: web.Request) -> web.Response:
         "  ANY  /upstream/<model>/<path>       a model's own server",
         "  GET  /health                        whether this server lives",
         "",
-        f"Models: {', '.join(names) or 'none'}",
+        f"Models: {', '.join(names) or 'none'}"
+        if request[IDENTITY] is not NOBODY
+        else "Which models there are is for who shows a key.",
     ]
     return web.Response(text="\n".join(lines) + "\n")
 
@@ -52,11 +58,12 @@ async def health(_: web.Request) -> web.Response:
 
 async def models(request: web.Request) -> web.Response:
     """List the models as the OpenAI API does."""
-    context = request.app[CONTEXT]
+    context, caller = request.app[CONTEXT], caller_of(request)
     rows = model_rows(context.config, context.names, context.profile, context.driver.snapshot(tickets=False))
     created = int(time.time())
     data = [
         {"id": row.pop("id"), "object": "model", "created": created, "owned_by": "swapcore", **row}
         for row in rows
+        if may_ask(context, caller, row["id"])
     ]
     return echo_origin(request, web.json_response({"object": "list", "data": data}))

@@ -7,8 +7,9 @@ from aiohttp import web
 from swapcore_http.config import PeerModel
 from swapcore_http.logstreams import LogStream, TooManyReadersError
 from swapcore_http.responses import ApiError
-from swapcore_http.routes.context import CONTEXT
+from swapcore_http.routes.context import CONTEXT, caller_of
 from swapcore_http.routes.passthrough import find_upstream
+from swapcore_http.routes.targets import refuse_unless_for
 
 __all__ = ["routes"]
 
@@ -41,8 +42,11 @@ async def stream_combined(request: web.Request) -> web.StreamResponse:
 
 async def stream(request: web.Request) -> web.StreamResponse:
     """Show what the server, all upstreams or one model wrote lately, and go on."""
-    context = request.app[CONTEXT]
-    match request.match_info["name"]:
+    context, caller = request.app[CONTEXT], caller_of(request)
+    name = request.match_info["name"]
+    if name in ("proxy", "upstream") and not caller.is_for_all:
+        raise ApiError(HTTPStatus.FORBIDDEN, "the logs of all models take a key that is for all models")
+    match name:
         case "proxy":
             return await _stream(request, context.logs.proxy)
         case "upstream":
@@ -54,6 +58,7 @@ async def stream(request: web.Request) -> web.StreamResponse:
         raise ApiError(HTTPStatus.BAD_REQUEST, error.message) from None
     if isinstance(model, PeerModel):
         raise ApiError(HTTPStatus.BAD_REQUEST, f"{model.qualified} is a peer's model, which logs over there")
+    refuse_unless_for(context, caller, model)
     return await _stream(request, context.logs.of(model))
 
 

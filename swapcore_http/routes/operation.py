@@ -10,10 +10,13 @@ import attrs
 from aiohttp import web
 
 from swapcore import Urgency
+from swapcore_http.activity.captures import REDACTED
 from swapcore_http.config import ConfigError, Problem
+from swapcore_http.config.problems import masked
 from swapcore_http.health import Health
 from swapcore_http.responses import ApiError, error_response
-from swapcore_http.routes.context import CONTEXT
+from swapcore_http.routes.context import CONTEXT, caller_of
+from swapcore_http.routes.targets import is_for, refuse_unless_for
 
 __all__ = ["routes"]
 
@@ -39,6 +42,8 @@ def routes() -> list[web.RouteDef]:
 async def running(request: web.Request) -> web.Response:
     """List the models that are resident."""
     context = request.app[CONTEXT]
+    caller = caller_of(request)
+    operates = caller.may("admin")
     present = context.config
     rows = []
     for view in context.driver.snapshot(tickets=False).upstreams:
@@ -48,6 +53,8 @@ async def running(request: web.Request) -> web.Response:
         config = present if view.model in present.models else started
         # What runs is what was started, though the configuration may have another command by now.
         model = started.models[view.model]
+        if not caller.is_for(model.id, *model.aliases):
+            continue
         # A run moves to another port where something else listens on its own.
         url = context.driver.url(view.run)
         port = model.port if url is None or model.port is None else urlsplit(url).port
@@ -55,8 +62,9 @@ async def running(request: web.Request) -> web.Response:
             {
                 "model": view.model,
                 "state": view.phase.value,
-                "cmd": model.cmd.replace("${PORT}", str(port or "")),
-                "proxy": model.url(port),
+                # Commands and addresses can have secrets in them.
+                "cmd": model.cmd.replace("${PORT}", str(port or "")) if operates else REDACTED,
+                "proxy": model.url(port) if operates else masked(model.url(port)),
                 "ttl": config.ttl(view.model),
                 "name": config.models[view.model].name,
                 "description": config.models[view.model].description,
@@ -100,17 +108,20 @@ def _shown(problem: Problem) -> dict[str, object]:
 
 
 async def unload_all(request: web.Request) -> web.Response:
-    """Unload every model, and answer when all are gone, or no more of them will go."""
-    await _unload(request, request.app[CONTEXT].config.models)
+    """Unload every model that the key is for, and answer when they are gone, or no more will go."""
+    context, caller = request.app[CONTEXT], caller_of(request)
+    await _unload(request, [model for model in context.config.models if is_for(context, caller, model)])
     return web.Response(text="OK") if request.path == "/unload" else web.json_response({"msg": "ok"})
 
 
 async def unload_one(request: web.Request) -> web.Response:
     """Unload the model of that name, and answer when it is gone, or will not go."""
     name = request.match_info["model"]
-    model = request.app[CONTEXT].config.resolve(name)
+    context = request.app[CONTEXT]
+    model = context.config.resolve(name)
     if model is None:
         raise ApiError(HTTPStatus.NOT_FOUND, f"model not found: {name[:200]!r}")
+    refuse_unless_for(context, caller_of(request), model)
     await _unload(request, [model])
     return web.Response(text="OK")
 

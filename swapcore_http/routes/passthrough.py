@@ -15,14 +15,18 @@ from aiohttp import web
 from swapcore_http.bodies import receiving
 from swapcore_http.config import Names, PeerModel, ProfileConfig
 from swapcore_http.responses import ApiError
-from swapcore_http.routes.context import CONTEXT, is_ready
-from swapcore_http.routes.inference import PATHS
+from swapcore_http.routes.context import CONTEXT, caller_of, is_ready
+from swapcore_http.routes.inference import PATHS, QUERIED
 from swapcore_http.routes.serving import serve
+from swapcore_http.routes.targets import refuse_unless_for
 from swapcore_http.selectors import Target
 
 __all__ = ["add_slash", "find_upstream", "pass_on", "routes"]
 
 PREFIX = "/upstream/"
+
+ASKED = frozenset({*PATHS, *QUERIED})
+"""What may be asked of a model's own server with the same key as here."""
 
 Found = TypeVar("Found")
 
@@ -57,6 +61,13 @@ async def pass_through(request: web.Request) -> web.StreamResponse:
     if not rest:
         # Without the slash, the relative links of the upstream's pages would lose the model.
         return await add_slash(request)
+    caller = caller_of(request)
+    refuse_unless_for(context, caller, target)
+    if rest not in ASKED and not caller.may("admin"):
+        message = (
+            f"a path of a model's own server that this one has no route for, such as {rest[:200]}, takes"
+        )
+        raise ApiError(HTTPStatus.FORBIDDEN, f"{message} a key with the scope admin")
     plain = unquote(rest)
     ignored = any(re.search(one, plain) for one in context.config.ignored_paths)
     if ignored and isinstance(target, str) and not is_ready(context, target):

@@ -16,13 +16,12 @@ from swapcore_http.activity.recording import GONE, Recording
 from swapcore_http.activity.unpacking import acceptable
 from swapcore_http.bodies import Body
 from swapcore_http.config import ModelConfig, PeerModel
-from swapcore_http.credentials import ours
 from swapcore_http.driver import RefusedError
 from swapcore_http.forward import Manner, forward
-from swapcore_http.lease import Lease
+from swapcore_http.lease import Lease, NotUpError
 from swapcore_http.relay import Limits
 from swapcore_http.responses import ApiError, refusal_error, unexpected_error
-from swapcore_http.routes.context import CONTEXT, Context, is_ready
+from swapcore_http.routes.context import CONTEXT, IDENTITY, Context, caller_of, is_ready
 from swapcore_http.selectors import Target
 from swapcore_http.waiting.marked import STREAMED
 from swapcore_http.waiting.wait import Wait
@@ -151,12 +150,18 @@ async def _ask_model(asked: Asked, model: str) -> web.StreamResponse:
     """Have a model of this machine answer, once it is its turn."""
     request, target, recording, wait = asked.request, asked.target, asked.recording, asked.wait
     context = request.app[CONTEXT]
-    priority, patience = context.config.priority(model), None
-    if context.config.caller_headers:
-        priority, patience = _asked_priority(request, priority), _asked_patience(request)
+    caller = caller_of(request)
+    priority, patience = _dials(request, context, model)
 
     def lend() -> Lease:
-        lease = context.driver.lease(model, priority=priority, patience=patience)
+        lease = context.driver.lease(
+            model,
+            priority=priority,
+            patience=patience,
+            caller=caller.name,
+            share=caller.share,
+            brings_up=caller.may("swap"),
+        )
         if wait is not None:
             lease.meanwhile = wait
             wait.ticket = lease.ticket
@@ -166,7 +171,7 @@ async def _ask_model(asked: Asked, model: str) -> web.StreamResponse:
     if config is None:
         raise _gone(model)
     manner = evolve(
-        _manner(request, recording, _kept_back(request, context, forward_auth=config.forward_auth)),
+        _manner(request, recording, frozenset() if config.forward_auth else request[IDENTITY].fields),
         limits=_limits(context, config),
         drain=config.on_client_abort == "drain",
         extra=((MODEL.encode(), _shown(model).encode()), NOT_WAITED),
@@ -193,6 +198,9 @@ async def _ask_model(asked: Asked, model: str) -> web.StreamResponse:
         error = refusal_error(model, refused)
         error.headers = {WAITED: str(round((context.driver.now() - asked_at) * 1000)), **error.headers}
         raise error from None
+    except NotUpError:
+        message = f"{model} is not up, and to have it brought up takes a key with the scope swap"
+        raise ApiError(HTTPStatus.FORBIDDEN, message) from None
 
 
 async def _ask_peer(asked: Asked, model: PeerModel) -> web.StreamResponse:
@@ -208,7 +216,7 @@ async def _ask_peer(asked: Asked, model: PeerModel) -> web.StreamResponse:
         message = f"the peer {peer.id} did not answer lately: {down.why}; it is asked again in {wait} s"
         raise ApiError(HTTPStatus.BAD_GATEWAY, message, {"Retry-After": str(max(1, wait))})
     stopped = {name.lower().encode() for name in request.headers if name.lower().startswith("x-forwarded-")}
-    stopped |= _kept_back(request, context, forward_auth=peer.forward_auth)
+    stopped |= frozenset() if peer.forward_auth else request[IDENTITY].fields
     # Its own name, and not that which this server is known by.
     manner = _manner(request, asked.recording, frozenset({*stopped, b"host"}))
     if peer.api_key:
@@ -279,13 +287,6 @@ def _gone(model: str) -> ApiError:
     return ApiError(HTTPStatus.NOT_FOUND, f"no model is called {model!r} any more")
 
 
-def _kept_back(request: web.Request, context: Context, *, forward_auth: bool) -> frozenset[bytes]:
-    """Name the fields that carry a key of this server, and are not to go further."""
-    if forward_auth or not context.config.api_keys:
-        return frozenset()
-    return ours(request.headers, (each.key for each in context.config.api_keys))
-
-
 def _limits(context: Context, model: ModelConfig) -> Limits:
     """Say how long that model's upstream may take."""
 
@@ -334,6 +335,23 @@ def _loose(context: Context, model: str) -> Loose:
         message = f"{model} is not ready, and an ignored websocket cannot start it (compat.ignoreWebsockets)"
         raise ApiError(HTTPStatus.CONFLICT, message)
     return Loose(model, url, run)
+
+
+def _dials(request: web.Request, context: Context, model: str) -> tuple[int, float | None]:
+    """Say with which priority and patience a caller arrives.
+
+    What its key says goes before what its model says. Header fields, where
+    they are believed, make neither better than the key has it.
+    """
+    caller = caller_of(request)
+    priority = context.config.priority(model) if caller.priority is None else caller.priority
+    patience = caller.patience
+    if context.config.caller_headers:
+        asked, wait = _asked_priority(request, priority), _asked_patience(request)
+        priority = asked if caller.priority is None else min(asked, caller.priority)
+        if wait is not None:
+            patience = wait if caller.patience is None else max(wait, caller.patience)
+    return priority, patience
 
 
 def _asked_priority(request: web.Request, default: int) -> int:

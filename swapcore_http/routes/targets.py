@@ -10,12 +10,13 @@ from http import HTTPStatus
 
 from attrs import frozen
 
-from swapcore_http.config import pinned
+from swapcore_http.auth import Caller
+from swapcore_http.config import PeerModel, pinned
 from swapcore_http.responses import ApiError
 from swapcore_http.routes.context import Context
 from swapcore_http.selectors import NoTargetError, Standing, State, Target, standing_of
 
-__all__ = ["Meant", "UnknownModelError", "meant", "unknown_model"]
+__all__ = ["Meant", "UnknownModelError", "is_for", "may_ask", "meant", "refuse_unless_for", "unknown_model"]
 
 SHOWN = 200
 """Characters of an unknown name that are repeated to the client."""
@@ -48,18 +49,62 @@ def unknown_model(name: str) -> UnknownModelError:
     return UnknownModelError(HTTPStatus.NOT_FOUND, message)
 
 
+def is_for(context: Context, caller: Caller, target: Target) -> bool:
+    """Tell whether a caller may ask that model, because of any of the names that it has."""
+    if caller.is_for_all:
+        return True
+    if isinstance(target, PeerModel):
+        is_own = context.names.target(target.model) == target
+        return caller.is_for(target.qualified, *([target.model] if is_own else []))
+    model = context.config.models.get(target)
+    return model is not None and caller.is_for(model.id, *model.aliases)
+
+
+def refuse_unless_for(context: Context, caller: Caller, target: Target) -> None:
+    """Refuse a caller who may not ask that model.
+
+    Raises:
+        ApiError: it may not.
+    """
+    if not is_for(context, caller, target):
+        raise _not_for(target if isinstance(target, str) else target.qualified)
+
+
+def may_ask(context: Context, caller: Caller, name: str) -> bool:
+    """Tell whether a caller may ask for that name."""
+    if _is_for_name(context, caller, name):
+        return True
+    meant = pinned(context.profile, name)
+    if meant is None:
+        return False
+    selector = context.names.selector(meant)
+    targets = [meant] if selector is None else selector.targets
+    found = [context.names.target(each) for each in targets]
+    return any(target is not None and is_for(context, caller, target) for target in found)
+
+
+def _is_for_name(context: Context, caller: Caller, name: str) -> bool:
+    """Tell whether a caller may ask for a name whatever that means: one that is no model's own."""
+    return caller.is_for_all or (caller.is_for(name) and context.names.target(name) is None)
+
+
+def _not_for(name: str) -> ApiError:
+    return ApiError(HTTPStatus.FORBIDDEN, f"the key that was shown is not for {name[:SHOWN]!r}")
+
+
 @contextmanager
-def meant(context: Context, asked: str, *, websocket: bool = False) -> Iterator[Meant]:
+def meant(context: Context, asked: str, *, caller: Caller, websocket: bool = False) -> Iterator[Meant]:
     """Find who is to answer a request for that name.
 
     Args:
         context: The server.
         asked: The name.
+        caller: Who asks.
         websocket: Whether the request is one; if its target ignores them, no selector counts it.
 
     Raises:
         UnknownModelError: there is none.
-        ApiError: there is none at this moment.
+        ApiError: there is none at this moment, or none for this caller.
     """
     name = pinned(context.profile, asked)
     if name is None:
@@ -71,10 +116,19 @@ def meant(context: Context, asked: str, *, websocket: bool = False) -> Iterator[
         target = names.target(name)
         if target is None:
             raise unknown_model(name)
+        if not (_is_for_name(context, caller, asked) or is_for(context, caller, target)):
+            raise _not_for(name)
         yield Meant(target, name)
         return
     found = [(each, names.target(each)) for each in selector.targets]
-    targets = [(each, target) for each, target in found if target is not None]
+    every = any(_is_for_name(context, caller, each) for each in (asked, name))
+    targets = [
+        (each, target)
+        for each, target in found
+        if target is not None and (every or is_for(context, caller, target))
+    ]
+    if not targets and not every:
+        raise _not_for(name)
     standings = standing_of(context.driver.snapshot(tickets=False))
 
     def standing(target: Target) -> Standing:

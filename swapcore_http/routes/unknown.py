@@ -11,8 +11,10 @@ from http import HTTPStatus
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from swapcore_http.gate import admit
 from swapcore_http.routes import inference
 from swapcore_http.routes.context import CONTEXT
+from swapcore_http.routes.needs import FULL
 from swapcore_http.routes.targets import UnknownModelError
 from swapcore_http.websockets import is_websocket
 
@@ -32,6 +34,8 @@ async def answer_unknown(request: web.Request, handler: Handler) -> web.StreamRe
     if (request.method == "POST" or is_websocket(request)) and request.app[
         CONTEXT
     ].config.route_unknown_paths:
+        # Who knows what the path does?
+        admit(request, FULL)
         try:
             return await inference.answer(request, request.rel_url.raw_path_qs)
         except UnknownModelError as error:

@@ -29,10 +29,10 @@ from swapcore_http.driver import (
     Driver,
     EngineFailedError,
     Lease,
-    NotUpError,
     Observation,
     RefusedError,
 )
+from swapcore_http.lease import NotUpError
 
 pytestmark = pytest.mark.anyio
 
@@ -157,7 +157,7 @@ async def test_who_may_have_nothing_brought_up_is_served_while_it_is_up(driver: 
     async with driver.lease("b"):
         await turned_away(driver, "a")
     assert len(rig.controls) == 2
-    assert not driver._clinging
+    assert not driver._clinging.leases
     assert idle(driver)
 
 
@@ -218,7 +218,7 @@ async def test_who_waits_at_a_model_that_leaves_does_not_have_it_brought_up_agai
             assert len(answers) == (how not in {"served", "evicted"})
         await anyio.wait_all_tasks_blocked()
         assert len(answers) == 1
-        assert not driver._clinging
+        assert not driver._clinging.leases
         engine.check()
     starts = [command.model for step in log for command in step.commands if isinstance(command, Start)]
     assert starts == (["a", "b"] if how == "evicted" else ["a"])
