@@ -46,7 +46,8 @@ def is_known_host(host: str, allowed: Collection[str]) -> bool:
 def _name(host: str) -> str:
     """Take the port off."""
     if host.startswith("["):
-        return host.partition("]")[0] + "]"
+        name, _, rest = host.partition("]")
+        return host if rest and not rest.startswith(":") else name + "]"
     name, _, port = host.partition(":")
     return host if ":" in port else name.rstrip(".")
 

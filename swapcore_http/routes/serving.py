@@ -15,9 +15,11 @@ from attrs import evolve, frozen
 from swapcore_http.activity.recording import GONE, Recording
 from swapcore_http.activity.unpacking import acceptable
 from swapcore_http.bodies import Body
+from swapcore_http.browsers import is_listed
 from swapcore_http.config import ModelConfig, PeerModel
 from swapcore_http.driver import RefusedError
 from swapcore_http.forward import Manner, forward
+from swapcore_http.framing import Fields
 from swapcore_http.lease import Lease, NotUpError
 from swapcore_http.relay import Limits
 from swapcore_http.responses import ApiError, refusal_error, unexpected_error
@@ -171,7 +173,7 @@ async def _ask_model(asked: Asked, model: str) -> web.StreamResponse:
     if config is None:
         raise _gone(model)
     manner = evolve(
-        _manner(request, recording, frozenset() if config.forward_auth else request[IDENTITY].fields),
+        _manner(request, recording, _kept_back(request, forward_auth=config.forward_auth)),
         limits=_limits(context, config),
         drain=config.on_client_abort == "drain",
         extra=((MODEL.encode(), _shown(model).encode()), NOT_WAITED),
@@ -216,7 +218,7 @@ async def _ask_peer(asked: Asked, model: PeerModel) -> web.StreamResponse:
         message = f"the peer {peer.id} did not answer lately: {down.why}; it is asked again in {wait} s"
         raise ApiError(HTTPStatus.BAD_GATEWAY, message, {"Retry-After": str(max(1, wait))})
     stopped = {name.lower().encode() for name in request.headers if name.lower().startswith("x-forwarded-")}
-    stopped |= frozenset() if peer.forward_auth else request[IDENTITY].fields
+    stopped |= _kept_back(request, forward_auth=peer.forward_auth)
     # Its own name, and not that which this server is known by.
     manner = _manner(request, asked.recording, frozenset({*stopped, b"host"}))
     if peer.api_key:
@@ -305,12 +307,26 @@ def _manner(request: web.Request, recording: Recording | None, without: frozense
     """Have the answer listened to, if anybody does, and packed only in ways that can be unpacked."""
     accepted = request.headers.get("Accept-Encoding")
     if recording is None or accepted is None or (readable := acceptable(accepted)) == accepted:
-        return Manner(tap=recording, request_without=without)
+        return Manner(tap=recording, request_without=without, extra=_for_pages(request))
     return Manner(
         tap=recording,
+        extra=_for_pages(request),
         request_extra=((b"Accept-Encoding", readable.encode("latin-1")),),
         request_without=without | {b"accept-encoding"},
     )
+
+
+def _kept_back(request: web.Request, *, forward_auth: bool) -> frozenset[bytes]:
+    """Name the fields that carry a key of this server, and are not to go further."""
+    return frozenset() if forward_auth else request[IDENTITY].fields
+
+
+def _for_pages(request: web.Request) -> Fields:
+    """Let the page that asks read the answer, if the configuration lists its origin."""
+    origin = request.headers.get("Origin")
+    if origin is None or not is_listed(origin, request.app[CONTEXT].config.cors_origins):
+        return ()
+    return ((b"Access-Control-Allow-Origin", origin.encode(errors="surrogateescape")),)
 
 
 def _with_fields(manner: Manner, fields: Mapping[str, str]) -> Manner:

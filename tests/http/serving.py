@@ -168,7 +168,9 @@ async def _ask(http: aiohttp.ClientSession, method: str, url: str, body: object,
 
 
 @asynccontextmanager
-async def serving(*models: ModelConfig, launch: Launch | None = None, **fields: Any) -> AsyncIterator[Served]:
+async def serving(
+    *models: ModelConfig, launch: Launch | None = None, on_loopback: bool = False, **fields: Any
+) -> AsyncIterator[Served]:
     """Run a server of these models; `fields` are those of `Config`."""
     # Below the range from which the system takes ports for outgoing connections.
     fields.setdefault("start_port", random.randrange(10_000, 30_000))
@@ -194,7 +196,8 @@ async def serving(*models: ModelConfig, launch: Launch | None = None, **fields: 
     ):
         reloader = Reloader(lambda: served.read(), present, driver, ports)  # noqa: PLW0108 - not made yet.
         tasks.start_soon(reloader.run)
-        runner = make_runner(make_app(driver, present, reloader), shutdown_timeout=1.0)
+        app = make_app(driver, present, reloader, on_loopback=on_loopback)
+        runner = make_runner(app, shutdown_timeout=1.0)
         await runner.setup()
         try:
             site = web.TCPSite(runner, "127.0.0.1", 0)
