@@ -157,7 +157,10 @@ async def serving(
             anyio.create_task_group() as tasks,
         ):
             reloader = None if read is None else Reloader(read, present, driver, ports)
-            runner = make_runner(make_app(driver, present, reloader), shutdown_timeout=LAST_ANSWERS)
+            runner = make_runner(
+                make_app(driver, present, reloader, on_loopback=_is_loopback(listener)),
+                shutdown_timeout=LAST_ANSWERS,
+            )
             await runner.setup()
             try:
                 site = web.SockSite(runner, listener)

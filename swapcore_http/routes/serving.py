@@ -176,7 +176,7 @@ async def _ask_model(asked: Asked, model: str) -> web.StreamResponse:
         _manner(request, recording, _kept_back(request, forward_auth=config.forward_auth)),
         limits=_limits(context, config),
         drain=config.on_client_abort == "drain",
-        extra=((MODEL.encode(), _shown(model).encode()), NOT_WAITED),
+        extra=((MODEL.encode(), _shown(model).encode()), NOT_WAITED, *_for_pages(request)),
     )
     asked_at = context.driver.now()
     if recording is not None and priority:
@@ -234,7 +234,7 @@ async def _ask_peer(asked: Asked, model: PeerModel) -> web.StreamResponse:
         )
     limits = Limits(peer.timeouts.connect, peer.timeouts.response_header)
     named = (MODEL.encode(), _shown(model).encode())
-    manner = evolve(manner, limits=limits, forwarded=False, extra=(named,))
+    manner = evolve(manner, limits=limits, forwarded=False, extra=(named, *_for_pages(request)))
     # It has no run, and waits for nothing here.
     manner = asked.leased(0, manner)
     to = Loose(f"the peer {peer.id}", peer.proxy, peers.number(peer))
@@ -275,7 +275,7 @@ def _waited(manner: Manner, seconds: float) -> Manner:
     milliseconds = round(seconds * 1000)
     if not milliseconds:
         return manner
-    return evolve(manner, extra=(manner.extra[0], (NOT_WAITED[0], b"%d" % milliseconds)))
+    return evolve(manner, extra=(manner.extra[0], (NOT_WAITED[0], b"%d" % milliseconds), *manner.extra[2:]))
 
 
 def _shown(who: Target) -> str:
@@ -307,10 +307,9 @@ def _manner(request: web.Request, recording: Recording | None, without: frozense
     """Have the answer listened to, if anybody does, and packed only in ways that can be unpacked."""
     accepted = request.headers.get("Accept-Encoding")
     if recording is None or accepted is None or (readable := acceptable(accepted)) == accepted:
-        return Manner(tap=recording, request_without=without, extra=_for_pages(request))
+        return Manner(tap=recording, request_without=without)
     return Manner(
         tap=recording,
-        extra=_for_pages(request),
         request_extra=((b"Accept-Encoding", readable.encode("latin-1")),),
         request_without=without | {b"accept-encoding"},
     )
