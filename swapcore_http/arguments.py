@@ -6,6 +6,9 @@ from pathlib import Path
 
 __all__ = ["address", "parsed"]
 
+PLAIN, ENCRYPTED = "127.0.0.1:8080", "127.0.0.1:8443"
+"""Where to listen unless that is said, without TLS and with it."""
+
 
 def parsed(arguments: list[str] | None) -> argparse.Namespace:
     """Parse the command line, by default the process's own; what needs a configuration has one.
@@ -25,6 +28,8 @@ def parsed(arguments: list[str] | None) -> argparse.Namespace:
             parser.error(
                 f"there is nothing to {options.command}: expected --config, --config-dir or both{also}"
             )
+    if options.command == "serve" and options.listen is None:
+        options.listen = address(PLAIN if options.tls_cert_file is None else ENCRYPTED)
     return options
 
 
@@ -44,11 +49,14 @@ def _parser() -> argparse.ArgumentParser:
         "--listen",
         "-listen",
         type=address,
-        default="127.0.0.1:8080",
         metavar="HOST:PORT",
-        help="where to listen (default: %(default)s; :PORT for all interfaces, port 0 for any free one)",
+        help=f"where to listen (default: {PLAIN}, or {ENCRYPTED} with TLS; :PORT for all interfaces,"
+        " port 0 for any free one)",
     )
-
+    serve.add_argument(
+        "--tls-cert-file", "-tls-cert-file", type=Path, metavar="FILE", help="a certificate to show, as PEM"
+    )
+    serve.add_argument("--tls-key-file", "-tls-key-file", type=Path, metavar="FILE", help="and its key")
     serve.add_argument(
         "--watch-config",
         "-watch-config",

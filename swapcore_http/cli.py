@@ -200,7 +200,18 @@ def _serve(options: argparse.Namespace) -> int:
     from swapcore_http.driver import EngineFailedError
     from swapcore_http.logs import set_up_logging
     from swapcore_http.serve import Address, CannotListenError, serve
+    from swapcore_http.tls import CannotShowError, Tls
 
+    tls = None
+    if options.tls_cert_file is not None or options.tls_key_file is not None:
+        if options.tls_cert_file is None or options.tls_key_file is None:
+            print("swapcore-http: expected both --tls-cert-file and --tls-key-file", file=sys.stderr)
+            return FAILED
+        try:
+            tls = Tls(options.tls_cert_file, options.tls_key_file)
+        except CannotShowError as error:
+            print(f"swapcore-http: {error}", file=sys.stderr)
+            return FAILED
     set_up_logging(config.log_level, config.log_to_stdout, config.log_time_format)
     _allow_many_connections()
     _look_for_garbage_less_often()
@@ -208,7 +219,13 @@ def _serve(options: argparse.Namespace) -> int:
     try:
         anyio.run(
             lambda: serve(
-                config, address, greeting=greeting, journal=options.journal, read=read, watch=watch
+                config,
+                address,
+                greeting=greeting,
+                journal=options.journal,
+                read=read,
+                watch=watch,
+                tls=tls,
             ),
             backend="asyncio",
         )

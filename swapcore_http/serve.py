@@ -23,6 +23,7 @@ from swapcore_http.logs import log_step, set_log_level
 from swapcore_http.ports import Ports
 from swapcore_http.present import Present, launching
 from swapcore_http.reload import Reloader
+from swapcore_http.tls import CannotShowError, Tls
 from swapcore_http.watch import Watch
 
 __all__ = ["Address", "CannotListenError", "make_engine", "serve", "serving"]
@@ -74,6 +75,9 @@ class Server:
 
     reloader: Reloader | None
     """Reads the configuration again, if it was read from anywhere."""
+
+    tls: Tls | None
+    """The certificate that is shown, if any is."""
 
     _runner: web.AppRunner
     _site: web.SockSite
@@ -137,6 +141,7 @@ async def serving(
     *,
     journal: Path | None = None,
     read: Callable[[], Loaded] | None = None,
+    tls: Tls | None = None,
 ) -> AsyncIterator[Server]:
     """Serve these models on that socket; leaving ends everything at once, politely asked or not.
 
@@ -145,6 +150,7 @@ async def serving(
         listener: What to accept connections from.
         journal: The file to record every decision in, if any.
         read: Reads the configuration again when that is asked for; called in a thread.
+        tls: The certificate to show, if any.
     """
     engine = make_engine(config)
     present = Present(config)
@@ -163,7 +169,7 @@ async def serving(
             )
             await runner.setup()
             try:
-                site = web.SockSite(runner, listener)
+                site = web.SockSite(runner, listener, ssl_context=None if tls is None else tls.context)
                 await site.start()
                 driver.load(config.preload)
                 if reloader is not None:
@@ -172,7 +178,8 @@ async def serving(
                 local = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(  # noqa: S104
                     host, f"[{host}]" if ":" in host else host
                 )
-                yield Server(driver, present, f"http://{local}:{port}", reloader, runner, site)
+                base_url = f"{'http' if tls is None else 'https'}://{local}:{port}"
+                yield Server(driver, present, base_url, reloader, tls, runner, site)
             finally:
                 tasks.cancel_scope.cancel()
                 with anyio.CancelScope(shield=True):
@@ -200,6 +207,7 @@ async def serve(
     journal: Path | None = None,
     read: Callable[[], Loaded] | None = None,
     watch: Watch | None = None,
+    tls: Tls | None = None,
 ) -> None:
     """Serve until SIGINT or SIGTERM, then let what is being served finish, and return.
 
@@ -213,6 +221,7 @@ async def serve(
         journal: The file to record every decision in, if any.
         read: Reads the configuration again; called in a thread. Without it nothing is reloaded.
         watch: Watches what it is read from, if it is to be watched.
+        tls: The certificate to show, if any; SIGHUP has it read again, too.
 
     Raises:
         CannotListenError: the address cannot be had; nothing was started.
@@ -224,7 +233,7 @@ async def serve(
         # Before requests are accepted: whoever has seen the server answer may signal it.
         anyio.open_signal_receiver(*ENDING, RELOADING) as signals,
     ):
-        async with serving(config, listener, journal=journal, read=read) as server:
+        async with serving(config, listener, journal=journal, read=read, tls=tls) as server:
             server.present.on_replaced(lambda present: set_log_level(present.log_level))
             logger.info("listening on %s, %d models", server.base_url, len(config.models))
             if not _is_loopback(listener):
@@ -261,6 +270,12 @@ async def _until_told_to_end(server: Server, signals: AsyncIterator[signal.Signa
 
 
 def _reload(server: Server) -> None:
+    if server.tls is not None:
+        try:
+            server.tls.renew()
+            logger.info("%s: the certificate has been read again", RELOADING.name)
+        except CannotShowError as error:
+            logger.warning("%s: the certificate stays the old one: %s", RELOADING.name, error)
     if server.reloader is None:
         logger.warning("%s: there is no configuration to read again", RELOADING.name)
     else:

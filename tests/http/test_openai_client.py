@@ -8,7 +8,7 @@ from typing import Any
 import openai
 import pytest
 
-from swapcore_http.config import ModelConfig
+from swapcore_http.config import ApiKeyConfig, ModelConfig
 from tests.http.serving import fake, serving
 
 pytestmark = pytest.mark.anyio
@@ -73,6 +73,21 @@ async def test_failed_start_is_not_repeated_by_itself() -> None:
         with pytest.raises(openai.InternalServerError, match="exited with status 3"):
             # Were it to repeat this, it would take seconds and six starts.
             await asyncio.wait_for(say(patient, "a"), 20)
+
+
+async def test_keys() -> None:
+    keys = ["full", ApiKeyConfig("weak", models=["b"])]
+    async with (
+        serving(fake("a"), fake("b"), api_keys=keys) as served,
+        openai.AsyncOpenAI(api_key="full", base_url=served.base + "/v1", max_retries=0) as api,
+    ):
+        assert await say(api, "a") == "a says: w0 w1 w2 "
+        weak, wrong = api.with_options(api_key="weak"), api.with_options(api_key="wrong")
+        assert [model.id async for model in weak.models.list()] == ["b"]
+        with pytest.raises(openai.PermissionDeniedError, match="the key that was shown is not for 'a'"):
+            await say(weak, "a")
+        with pytest.raises(openai.AuthenticationError, match="a key that is not known here was shown"):
+            await say(wrong, "a")
 
 
 async def test_stream_that_breaks_off_is_an_error() -> None:
