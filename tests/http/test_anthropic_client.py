@@ -8,7 +8,7 @@ import anthropic
 import pytest
 from anthropic.types import MessageParam
 
-from swapcore_http.config import ModelConfig
+from swapcore_http.config import ApiKeyConfig, ModelConfig
 from tests.http.serving import fake, serving
 
 pytestmark = pytest.mark.anyio
@@ -79,3 +79,19 @@ async def test_load_that_fails_behind_a_stream() -> None:
             async with api.messages.stream(model="a", max_tokens=9, messages=HELLO) as stream:
                 _ = [word async for word in stream.text_stream]
         assert "starting a failed" in str(caught.value.body)
+
+
+async def test_keys() -> None:
+    keys = ["full", ApiKeyConfig("weak", scopes=["infer"])]
+    async with client(fake("a"), api_keys=keys) as api:
+        weak, wrong = api.with_options(api_key="weak"), api.with_options(api_key="wrong")
+        # This client shows its token as a Bearer.
+        token = api.with_options(api_key=None, auth_token="full")  # noqa: S106 - the test's own.
+        with pytest.raises(anthropic.PermissionDeniedError) as refused:
+            await weak.messages.create(model="a", max_tokens=9, messages=HELLO)
+        assert refused.value.body["error"]["type"] == "permission_error"  # type: ignore[index]
+        with pytest.raises(anthropic.AuthenticationError, match="a key that is not known here was shown"):
+            await wrong.messages.create(model="a", max_tokens=9, messages=HELLO)
+        assert (await token.messages.create(model="a", max_tokens=9, messages=HELLO)).model == "a"
+        # It is up now, and whoever may not swap is served.
+        assert (await weak.messages.create(model="a", max_tokens=9, messages=HELLO)).model == "a"
