@@ -6,7 +6,7 @@ from typing import Final
 from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
 
-__all__ = ["AccessLog", "set_access_log"]
+__all__ = ["AccessLog", "client_of", "set_access_log"]
 
 logger = logging.getLogger("swapcore_http.requests")
 
@@ -36,7 +36,7 @@ class AccessLog(AbstractAccessLogger):
         if not path.startswith(SKIPPED):
             logger.info(
                 'request %s "%s %s HTTP/%d.%d" %d %d "%s" %.3f s',
-                _client(request),
+                client_of(request),
                 request.method,
                 path[:MAX_SHOWN],
                 *request.version,
@@ -47,7 +47,7 @@ class AccessLog(AbstractAccessLogger):
             )
 
 
-def _client(request: web.BaseRequest) -> str:
+def client_of(request: web.BaseRequest) -> str:
     """Say where it came from, as far as whoever passed it on says so."""
     first, _, _ = request.headers.get("X-Forwarded-For", "").partition(",")
     return _plain(first.strip() or request.headers.get("X-Real-IP", "")) or request.remote or "-"

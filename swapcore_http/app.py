@@ -20,12 +20,15 @@ from swapcore_http.forward import MAX_FIELD
 from swapcore_http.gate import GATE, let_pages_read, pass_gate
 from swapcore_http.health import Health
 from swapcore_http.logstreams import LogStreams
+from swapcore_http.news.news import News
 from swapcore_http.present import Present
 from swapcore_http.reload import Reloader
 from swapcore_http.responses import ApiError, error_response, unexpected_error
 from swapcore_http.routes import (
     activity,
     comfyui,
+    events,
+    flights,
     inference,
     listing,
     logs,
@@ -35,6 +38,7 @@ from swapcore_http.routes import (
     profiles,
 )
 from swapcore_http.routes.context import CONTEXT, Context
+from swapcore_http.routes.events import NEWS
 from swapcore_http.routes.metrics import TALLIES
 from swapcore_http.routes.needs import needs_of
 from swapcore_http.routes.operation import HEALTH
@@ -46,6 +50,22 @@ from swapcore_http.websockets import Tunnels
 __all__ = ["make_app", "make_runner"]
 
 logger = logging.getLogger(__name__)
+
+
+MODULES = (
+    activity,
+    comfyui,
+    events,
+    flights,
+    inference,
+    listing,
+    logs,
+    metrics,
+    operation,
+    passthrough,
+    profiles,
+)
+"""The modules whose routes there are."""
 
 
 def make_app(
@@ -89,6 +109,7 @@ def make_app(
     driver.watch(health.observe)
     app[HEALTH] = health
     app[TALLIES] = tallies
+    app[NEWS] = News(app[CONTEXT])
     app[DOORS] = Doors()
     app.cleanup_ctx.append(_keep_logs)
     app.on_shutdown.append(_end_logs)
@@ -98,7 +119,7 @@ def make_app(
     app.on_response_prepare.append(hide_server)
     app.on_response_prepare.append(let_pages_read)
     app.on_response_prepare.append(close_after)
-    for module in (activity, comfyui, inference, listing, logs, metrics, operation, passthrough, profiles):
+    for module in MODULES:
         app.router.add_routes(module.routes())
     app[GATE] = needs_of(app.router)
     return app
@@ -143,6 +164,7 @@ async def _discover(app: web.Application) -> AsyncIterator[None]:
 
 async def _end_logs(app: web.Application) -> None:
     app[CONTEXT].logs.end()
+    app[NEWS].followers.end()
 
 
 async def _close_connections(app: web.Application) -> None:

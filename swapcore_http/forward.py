@@ -245,7 +245,8 @@ class _Exchange:
             # Only writing to the client raises this: it has hung up, and nobody is left to be told.
             abort(self._request)
         except asyncio.CancelledError:
-            if self._manner.drain and not self._relay.sending:
+            # Whoever else cancels it wants an end of it.
+            if self._manner.drain and self._client_gone and not self._relay.sending:
                 await self._drain()
             self._break_off()
             raise
@@ -361,6 +362,11 @@ class _Exchange:
 
     def _cut_error(self, why: str) -> CutError:
         return CutError(f"{self._lease.model} went away: {why}")
+
+    @property
+    def _client_gone(self) -> bool:
+        transport = self._request.transport
+        return transport is None or transport.is_closing()
 
     def _break_off(self) -> None:
         if self._delivery.begun:

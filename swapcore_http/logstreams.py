@@ -10,6 +10,7 @@ import logging
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 from swapcore_http.loglines import Lines
 from swapcore_http.output import Written, upstream_logger
@@ -40,6 +41,13 @@ PROXY, UPSTREAM, BOTH, NONE = "proxy", "upstream", "both", "none"
 
 class TooManyReadersError(Exception):
     """Nobody more can read along."""
+
+
+class Listener(Protocol):
+    """Whoever is given what is written."""
+
+    def give(self, data: bytes) -> None:
+        """Take it without waiting; from any thread."""
 
 
 class Reader:
@@ -104,7 +112,7 @@ class LogStream:
     def __init__(self, *on_to: "LogStream") -> None:
         self._on_to = on_to
         self._kept = bytearray()
-        self._readers: list[Reader] = []
+        self._listeners: list[Listener] = []
 
     @property
     def history(self) -> bytes:
@@ -117,19 +125,27 @@ class LogStream:
         # Cut at twice the size, so that the copying costs one byte per byte.
         if len(self._kept) > 2 * KEPT:
             del self._kept[:-KEPT]
-        for reader in self._readers:
-            reader.give(data)
+        for listener in self._listeners:
+            listener.give(data)
         for stream in self._on_to:
             stream.write(data)
+
+    def add(self, listener: "Listener") -> None:
+        """Give that listener what is written from now on."""
+        self._listeners.append(listener)
+
+    def remove(self, listener: "Listener") -> None:
+        """Give it nothing more."""
+        self._listeners.remove(listener)
 
     @contextmanager
     def read_along(self, reader: Reader) -> Iterator[None]:
         """Give that reader what is written within the block."""
-        self._readers.append(reader)
+        self.add(reader)
         try:
             yield
         finally:
-            self._readers.remove(reader)
+            self.remove(reader)
 
 
 class LogStreams:

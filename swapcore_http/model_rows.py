@@ -18,7 +18,7 @@ from swapcore_http.config import (
     SelectorConfig,
 )
 
-__all__ = ["model_rows"]
+__all__ = ["capable", "model_rows"]
 
 Row = dict[str, Any]
 
@@ -61,7 +61,7 @@ def _local(config: Config, model: ModelConfig, phases: Mapping[str, Phase]) -> I
 def _described(model: ModelConfig, row: Row) -> Row:
     _name(row, model.name, model.description)
     capabilities, about = model.capabilities, row["meta"]["llamaswap"]
-    said = _capable(capabilities)
+    said = capable(capabilities)
     own = {key: value for key, value in model.metadata.items() if not said or key not in COVERED}
     row["meta"]["llamaswap"] = {**own, **about}
     if capabilities.context:
@@ -100,7 +100,7 @@ def _name(row: Row, name: str, description: str) -> None:
         row["description"] = description.strip()
 
 
-def _capable(capabilities: CapabilitiesConfig) -> Row:
+def capable(capabilities: CapabilitiesConfig) -> Row:
     """Say what a model can do, if that is configured."""
     takes, gives = capabilities.inputs, capabilities.outputs
     said: Row = {}

@@ -63,6 +63,9 @@ class Recording:
     status = 0
     error = ""
     metadata: Mapping[str, Any] = {}
+    received = 0
+    """Bytes of the answer that have come."""
+
     whole = False
     fields: RawFields = ()
     """The answer's header fields."""
@@ -99,7 +102,9 @@ class Recording:
     def feed(self, content: bytes) -> None:
         """Note what comes next."""
         self._chunks.append(content)
-        self._held += len(content)
+        length = len(content)
+        self.received += length
+        self._held += length
         if self._held > self._room:
             self._make_room()
 

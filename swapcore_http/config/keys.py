@@ -28,9 +28,7 @@ MOST_SUGGESTIONS = 50
 """Unknown keys in one mapping for which the right one is sought; that takes time."""
 
 UNSUPPORTED: dict[type, dict[str, str]] = {
-    Settings: {
-        "session_ids": "",
-    },
+    Settings: {},
     ModelConfig: {},
     TimeoutsConfig: dict.fromkeys(("keepalive", "tls_handshake", "expect_continue", "idle_conn"), ""),
     PeerTimeoutsConfig: dict.fromkeys(("keepalive", "tls_handshake", "expect_continue", "idle_conn"), ""),

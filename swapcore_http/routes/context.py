@@ -10,6 +10,7 @@ from swapcore_http.auth import Caller, Identity, Keyring
 from swapcore_http.bodies import Bodies
 from swapcore_http.config import Config, Names, PeerModel, ProfileConfig
 from swapcore_http.driver import Driver
+from swapcore_http.inflight import InFlight
 from swapcore_http.logstreams import LogStreams
 from swapcore_http.peers import Peers
 from swapcore_http.present import Present
@@ -64,6 +65,9 @@ class Context:
 
     on_loopback: bool = False
     """Whether the server listens on loopback only, and so is asked by names of this machine."""
+
+    inflight: InFlight = field(factory=InFlight)
+    """The requests that are on their way."""
 
     places: Places = field(init=False)
     """Where those who wait stand."""

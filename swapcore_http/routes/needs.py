@@ -79,6 +79,10 @@ NEEDS: dict[str, Need] = {
     "GET /api/metrics/activity": ALL_LOGS,
     "GET /api/metrics/stats": ALL_LOGS,
     "GET /api/captures/{id}": ALL_LOGS,
+    "GET /api/events": ALL_LOGS,
+    "GET /api/inflight": ALL_LOGS,
+    "GET /api/queue": ALL_LOGS,
+    "POST /api/inflight/{id}/cancel": ALL_ADMIN,
     "GET /logs": ALL_LOGS,
     "GET /logs/stream": ALL_LOGS,
     # That of one model is for keys that are for it.

@@ -9,6 +9,7 @@ from aiohttp import web
 from swapcore_http.bodies import received
 from swapcore_http.responses import ApiError
 from swapcore_http.routes.context import CONTEXT
+from swapcore_http.routes.events import NEWS
 
 __all__ = ["routes"]
 
@@ -40,6 +41,7 @@ async def activate(request: web.Request) -> web.Response:
     if name and name not in context.config.profiles:
         raise ApiError(HTTPStatus.NOT_FOUND, f"no profile is called {name[:200]!r}")
     context.active = name or None
+    request.app[NEWS].profile_changed()
     return web.json_response({"active": context.active})
 
 

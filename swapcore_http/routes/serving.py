@@ -20,6 +20,7 @@ from swapcore_http.config import ModelConfig, PeerModel
 from swapcore_http.driver import RefusedError
 from swapcore_http.forward import Manner, forward
 from swapcore_http.framing import Fields
+from swapcore_http.inflight import Flight
 from swapcore_http.lease import Lease, NotUpError
 from swapcore_http.relay import Limits
 from swapcore_http.responses import ApiError, refusal_error, unexpected_error
@@ -43,6 +44,11 @@ MODEL, WAITED = "X-Swap-Model", "X-Swap-Wait-Ms"
 """The fields of an answer that say which model gave it, and how long it was waited for."""
 
 NOT_WAITED = (WAITED.encode(), b"0")
+
+CANCELLED = "the request was cancelled by an operator"
+
+QUERIED = frozenset({"/v1/audio/voices", "/sdapi/v1/loras", "/props"})
+"""Where a GET asks a model for something."""
 
 CHAT = "/v1/chat/completions"
 """Where clients understand what a model thinks, and so can be shown how it loads."""
@@ -76,9 +82,20 @@ async def serve(
             upstream did not answer.
     """
     wait = _wait(request, who, target, body) if isinstance(who, str) else None
-    asked = Asked(request, target, body, wait)
+    flight = _flight(request, who, target) if recorded is None else _begin(request, who, target)
+    asked = Asked(request, target, body, wait, flight)
     try:
-        return await (_answered(asked, who) if recorded is None else _recorded(asked, who, recorded))
+        try:
+            return await (_answered(asked, who) if recorded is None else _recorded(asked, who, recorded))
+        except asyncio.CancelledError:
+            if flight is None or not flight.cancelled or flight.task is None:
+                raise
+            # It is not the client who has ended it, and it is to be told.
+            flight.task.uncancel()
+            raise ApiError(HTTPStatus.SERVICE_UNAVAILABLE, CANCELLED, {"x-should-retry": "false"}) from None
+        finally:
+            if flight is not None:
+                request.app[CONTEXT].inflight.end(flight)
     except ApiError as error:
         error.headers = {MODEL: _shown(who), **error.headers}
         if wait is None or wait.response is None:
@@ -100,6 +117,9 @@ async def _recorded(asked: "Asked", who: Target, metadata: Mapping[str, Any]) ->
     model = who if isinstance(who, str) else who.qualified
     recording = recorder.begin(model, asked.target.partition("?")[0], request.headers, data)
     recording.metadata = metadata
+    flight = asked.flight
+    if flight is not None:
+        flight.recording = recording
     tracing = context.tracing
     trace = None if tracing is None else tracing.begin(request.headers, request.method, recording)
     try:
@@ -109,9 +129,8 @@ async def _recorded(asked: "Asked", who: Target, metadata: Mapping[str, Any]) ->
         raise
     except BaseException as error:
         gone = isinstance(error, asyncio.CancelledError)
-        recording.failed(
-            GONE if gone else HTTPStatus.INTERNAL_SERVER_ERROR, "the client hung up" if gone else ""
-        )
+        why = CANCELLED if flight is not None and flight.cancelled else "the client hung up"
+        recording.failed(GONE if gone else HTTPStatus.INTERNAL_SERVER_ERROR, why if gone else "")
         raise
     finally:
         recorder.close(recording)
@@ -128,6 +147,9 @@ class Asked:
     body: Body
     wait: Wait | None = None
     """Tells the caller that it waits, if that is wanted."""
+
+    flight: Flight | None = None
+    """Its entry among all that are on their way, if it has one."""
 
     recording: Recording | None = None
     """Listens to the answer, if it is to be remembered."""
@@ -167,6 +189,8 @@ async def _ask_model(asked: Asked, model: str) -> web.StreamResponse:
         if wait is not None:
             lease.meanwhile = wait
             wait.ticket = lease.ticket
+        if asked.flight is not None:
+            asked.flight.ticket = lease.ticket
         return lease
 
     config = context.config.models.get(model)
@@ -268,6 +292,23 @@ def _wait(request: web.Request, model: str, target: str, body: Body) -> Wait | N
 
     fields = {MODEL: _shown(model)}
     return Wait(request, model, context.places, body, config.keep_alive_after, narrates, fields)
+
+
+def _begin(request: web.Request, who: Target, target: str) -> Flight:
+    """Note that a request is on its way."""
+    model = who if isinstance(who, str) else who.qualified
+    return request.app[CONTEXT].inflight.begin(request, model, target.partition("?")[0])
+
+
+def _flight(request: web.Request, who: Target, target: str) -> Flight | None:
+    """Do so if one that is not recorded asks a model for something all the same."""
+    if is_websocket(request):
+        model = request.app[CONTEXT].config.models.get(who) if isinstance(who, str) else None
+        if model is not None and model.ignore_websockets:
+            return None
+    elif request.method not in {"GET", "HEAD"} or target.partition("?")[0] not in QUERIED:
+        return None
+    return _begin(request, who, target)
 
 
 def _waited(manner: Manner, seconds: float) -> Manner:

@@ -1,0 +1,129 @@
+"""Which requests are on their way, and how is one of them ended?
+
+A request is on its way from when its model is known until it is answered,
+also while it waits.
+"""
+
+import asyncio
+import time
+from collections.abc import Iterator
+from itertools import count
+from typing import Any, Protocol
+
+from aiohttp import web
+from attrs import define, field
+
+from swapcore_http.accesslog import client_of
+from swapcore_http.activity.captures import raw_redacted, redacted
+from swapcore_http.activity.entries import timestamp
+from swapcore_http.activity.recording import Recording
+
+__all__ = ["Flight", "InFlight"]
+
+
+@define(eq=False)
+class Flight:
+    """One request that is on its way."""
+
+    number: int
+    request: web.Request
+    model: str
+    """The id of the model that it is for."""
+
+    path: str
+    """What that is asked for, without the query."""
+
+    task: "asyncio.Task[Any] | None"
+    """What has it answered."""
+
+    arrived: float
+    ticket: int | None = None
+    """Its ticket, once it has one."""
+
+    recording: Recording | None = None
+    """What listens to its answer, if anything does."""
+
+    cancelled: bool = False
+    """Whether an operator has ended it."""
+
+    @property
+    def progress(self) -> tuple[bool, int]:
+        """Whether the answer has begun, and how many bytes of it have come."""
+        recording = self.recording
+        return (False, 0) if recording is None else (recording.headed is not None, recording.received)
+
+    def as_json(self) -> dict[str, Any]:
+        """Show it as llama-swap does, without secrets."""
+        elapsed = time.monotonic() - self.arrived
+        recording = self.recording
+        fields = () if recording is None else raw_redacted(recording.fields)
+        answered: dict[str, str] = {}
+        for name, value in fields:
+            answered.setdefault(name.decode("latin-1"), value.decode("latin-1"))
+        asked: dict[str, str] = {}
+        for key, text in redacted(self.request.headers).items():
+            asked.setdefault(key, text)
+        row: dict[str, Any] = {
+            "id": str(self.number),
+            "timestamp": timestamp(time.time() - elapsed),
+            "model": self.model,
+            "req_path": self.path,
+            "method": self.request.method,
+            "req_headers": asked,
+            "remote_ip": client_of(self.request),
+            "resp_headers": answered,
+            "resp_bytes": self.progress[1],
+            "elapsed_ms": round(elapsed * 1000),
+        }
+        if recording is not None and recording.metadata:
+            row["metadata"] = dict(recording.metadata)
+        return row
+
+
+class Watcher(Protocol):
+    """Hears of requests that come and go."""
+
+    def began(self, flight: Flight) -> None:
+        """Hear that a request is on its way."""
+
+    def ended(self, flight: Flight) -> None:
+        """Hear that it is no more."""
+
+
+@define(eq=False)
+class InFlight:
+    """All requests that are on their way through one server."""
+
+    watcher: Watcher | None = field(default=None, init=False)
+    _numbers: Iterator[int] = field(factory=lambda: count(1), init=False)
+    _flights: dict[int, Flight] = field(factory=dict, init=False)
+
+    def __iter__(self) -> Iterator[Flight]:
+        """Go through them, the oldest first."""
+        return iter(self._flights.values())
+
+    def __len__(self) -> int:
+        return len(self._flights)
+
+    def begin(self, request: web.Request, model: str, path: str) -> Flight:
+        """Take a request in, which the present task has answered and will `end`."""
+        flight = Flight(next(self._numbers), request, model, path, asyncio.current_task(), time.monotonic())
+        self._flights[flight.number] = flight
+        if self.watcher is not None:
+            self.watcher.began(flight)
+        return flight
+
+    def end(self, flight: Flight) -> None:
+        """Let a request go."""
+        del self._flights[flight.number]
+        if self.watcher is not None:
+            self.watcher.ended(flight)
+
+    def cancel(self, number: int) -> bool:
+        """End a request wherever it is on its way; False if there is none of that number."""
+        flight = self._flights.get(number)
+        if flight is None or flight.task is None:
+            return False
+        flight.cancelled = True
+        flight.task.cancel()
+        return True

@@ -1,0 +1,1 @@
+"""Who is told at once of what happens, and what?"""
