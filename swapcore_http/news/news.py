@@ -172,7 +172,7 @@ class News:
 
     def _models(self) -> bytes:
         context = self._context
-        phases = {view.model: view.phase for view in context.driver.snapshot().upstreams}
+        phases = {view.model: view.phase for view in context.driver.snapshot(tickets=False).upstreams}
         return frame("modelStatus", model_status(context.config, context.names, phases))
 
     def _ui(self) -> bytes:
