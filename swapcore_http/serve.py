@@ -1,5 +1,6 @@
 """How does the server come up, and how does it end?"""
 
+import asyncio
 import errno
 import logging
 import signal
@@ -14,6 +15,7 @@ from aiohttp import web
 from attrs import define, frozen
 
 from swapcore import Engine, SwapcoreError, Urgency
+from swapcore_http.accepting import AT_ONCE, Accepting
 from swapcore_http.app import make_app, make_runner
 from swapcore_http.config import Config, Loaded
 from swapcore_http.doors import DOORS
@@ -80,11 +82,11 @@ class Server:
     """The certificate that is shown, if any is."""
 
     _runner: web.AppRunner
-    _site: web.SockSite
+    _listening: asyncio.Server
 
     async def stop_accepting(self) -> None:
         """Take no new connections and no new requests."""
-        await self._site.stop()
+        self._listening.close()
         server = self._runner.server
         if server is not None:
             self._runner.app[DOORS].close(server)
@@ -168,9 +170,9 @@ async def serving(
                 shutdown_timeout=LAST_ANSWERS,
             )
             await runner.setup()
+            listening = None
             try:
-                site = web.SockSite(runner, listener, ssl_context=None if tls is None else tls.context)
-                await site.start()
+                listening = await _accept(runner, present, listener, tls)
                 driver.load(config.preload)
                 if reloader is not None:
                     tasks.start_soon(reloader.run)
@@ -179,11 +181,29 @@ async def serving(
                     host, f"[{host}]" if ":" in host else host
                 )
                 base_url = f"{'http' if tls is None else 'https'}://{local}:{port}"
-                yield Server(driver, present, base_url, reloader, tls, runner, site)
+                yield Server(driver, present, base_url, reloader, tls, runner, listening)
             finally:
                 tasks.cancel_scope.cancel()
+                if listening is not None:
+                    listening.close()
                 with anyio.CancelScope(shield=True):
                     await runner.cleanup()
+
+
+async def _accept(
+    runner: web.AppRunner, present: Present, listener: socket.socket, tls: Tls | None
+) -> asyncio.Server:
+    """Let clients in, up to a bound that the configuration may set."""
+    assert runner.server is not None  # noqa: S101 - it is set up.
+    accepting = Accepting(runner.server, runner.app[DOORS])
+    accepting.follow(present.config.max_connections)
+    present.on_replaced(lambda config: accepting.follow(config.max_connections))
+    server = await asyncio.get_running_loop().create_server(
+        accepting, sock=listener, backlog=AT_ONCE, ssl=None if tls is None else tls.context
+    )
+    # For the loop it is how many to accept at once, for the system how many may wait for that.
+    listener.listen(BACKLOG)
+    return server
 
 
 @contextmanager

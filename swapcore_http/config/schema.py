@@ -340,6 +340,12 @@ class Settings(SurfaceSettings):
     )
     """How large the body of a request may be, in mebibytes."""
 
+    max_connections: int | None = field(
+        default=None,
+        metadata=written("maxConnections", "how many clients may be connected, 1 or more", minimum=1),
+    )
+    """How many clients may be connected at once; None for as many as the limit of open files has room for."""
+
     preload: tuple[str, ...] = field(
         default=(), converter=texts, metadata=written("hooks.on_startup.preload", "a list of models")
     )

@@ -66,12 +66,14 @@ class Program:
 
 
 @asynccontextmanager
-async def program(*arguments: str) -> AsyncIterator[Program]:
+async def program(*arguments: str, limit_of_files: int | None = None) -> AsyncIterator[Program]:
     marked = mark()
+    # Not by a limit of the tests' own: they would run into it first.
+    under = [] if limit_of_files is None else ["sh", "-c", f'ulimit -n {limit_of_files}; exec "$@"', "sh"]
     name, _, value = marked.partition("=")
     async with (
         await anyio.open_process(
-            [sys.executable, "-m", "swapcore_http.cli", *arguments],
+            [*under, sys.executable, "-m", "swapcore_http.cli", *arguments],
             env=os.environ | {name: value},
             stderr=subprocess.STDOUT,
         ) as process,
