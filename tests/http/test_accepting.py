@@ -20,7 +20,7 @@ from tests.http.programs import program, write
 
 pytestmark = pytest.mark.anyio
 
-GET = b"GET /health HTTP/1.1\r\nHost: test\r\n\r\n"
+GET = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
 @define
@@ -72,7 +72,7 @@ async def ask_slowly(stack: AsyncExitStack, url: str) -> Client:
     """Be a client whose request is being read."""
     client = await Client.of(stack, url)
     client.send(
-        b"POST /v1/chat/completions HTTP/1.1\r\nHost: test\r\nContent-Length: 9\r\n"
+        b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n"
         b"Expect: 100-continue\r\n\r\n"
     )
     with anyio.fail_after(10):
@@ -174,7 +174,7 @@ async def test_with_few_descriptors_a_crowd_is_refused_and_the_server_goes_on(tm
         server.base_url = line.split("listening on ")[1].split(",")[0]
         body = b'{"model": "a"}'
         ask = (
-            b"POST /v1/chat/completions HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\n"
+            b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
             b"Content-Length: %d\r\n\r\n%b" % (len(body), body)
         )
         crowd = []

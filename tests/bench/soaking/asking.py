@@ -8,6 +8,7 @@ import asyncio
 import hashlib
 import json
 import random
+import re
 import socket
 import struct
 from collections.abc import AsyncIterator
@@ -96,7 +97,7 @@ def some_ask(chance: random.Random, models: tuple[str, ...]) -> Ask:
         chance.choice(models),
         kind,
         chunks=chance.randrange(1, 20),
-        padding=30_000 if large else chance.randrange(50),
+        padding=30_000 if large else chance.randrange(500),
         delay=chance.choice((0, 0, 0, 0.01, 0.05)),
         upload=upload,
         die_after=chance.randrange(3) if kind is not Kind.UPLOAD and chance.random() < 0.001 else None,
@@ -211,7 +212,7 @@ def body_of(ask: Ask, tag: str) -> bytes:
 
 async def _send(wire: Wire, ask: Ask, tag: str, body: bytes) -> None:
     fields = {
-        "Host": "soak",
+        "Host": "localhost",
         "Content-Length": str(len(body)),
         "Content-Type": "application/json",
         "X-Fake-Chunks": str(ask.chunks),
@@ -262,6 +263,9 @@ async def _receive(wire: Wire, ask: Ask, answer: Answer) -> None:
 COOLING = "503, to be asked again later"
 """What is said of a refusal because the model failed lately."""
 
+COMMENT = re.compile(rb"^:[^\n]*\n\n", re.MULTILINE)
+"""What a stream says while it waits."""
+
 HONEST = {429, 502, 503, 504, 507}
 """Statuses that say what happened."""
 
@@ -271,7 +275,12 @@ def judge(ask: Ask, tag: str, body: bytes, answer: Answer) -> tuple[Verdict, str
     content = bytes(answer.content)
     if answer.status != 200:
         return _judge_refusal(ask, answer, content)
-    if answer.fields.get("x-ask") != tag or answer.fields.get("x-model") != ask.model:
+    if "x-model" not in answer.fields and answer.fields.get("x-swap-model") == ask.model:
+        # It waited for so long that the stream was begun for it, so that no proxy gives up.
+        content = COMMENT.sub(b"", content)
+        if (refusal := _event_of_refusal(content)) is not None:
+            return refusal
+    elif answer.fields.get("x-ask") != tag or answer.fields.get("x-model") != ask.model:
         return Verdict.LOST, f"{ask.model} was asked, and this is another's answer: {answer.fields}"
     try:
         wrong = _wrong(ask, body, content)
@@ -280,6 +289,20 @@ def judge(ask: Ask, tag: str, body: bytes, answer: Answer) -> tuple[Verdict, str
     if wrong:
         return Verdict.LOST, f"a wrong 200 from {ask.model} to {ask}: {wrong}; {content[-200:]!r}"
     return Verdict.WHOLE, "200"
+
+
+def _event_of_refusal(content: bytes) -> tuple[Verdict, str] | None:
+    """Find the event that tells a stream which has been begun why it ends."""
+    *_, last, rest = (b"\n\n" + content).split(b"\n\n")
+    if rest or not last.startswith(b'data: {"src": "swapcore"'):
+        return None
+    try:
+        message = json.loads(last.removeprefix(b"data: "))["error"]["message"]
+    except (ValueError, KeyError, TypeError):
+        message = ""
+    if not message:
+        return Verdict.LOST, f"an error without a reason: {content!r}"
+    return Verdict.REFUSED, "200, an error as an event"
 
 
 def _judge_refusal(ask: Ask, answer: Answer, content: bytes) -> tuple[Verdict, str]:
