@@ -3,12 +3,14 @@
 import asyncio
 import json
 import resource
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
 import anyio
 import pytest
+import trustme
 from attrs import define
 
 from swapcore_http import accepting
@@ -16,7 +18,9 @@ from swapcore_http.accepting import Accepting, room
 from swapcore_http.config import Config
 from swapcore_http.serve import Address, Server, listen
 from swapcore_http.serve import serving as serving_config
+from swapcore_http.tls import Tls
 from tests.http.programs import program, write
+from tests.http.test_tls import issue
 
 pytestmark = pytest.mark.anyio
 
@@ -31,9 +35,9 @@ class Client:
     writer: asyncio.StreamWriter
 
     @classmethod
-    async def of(cls, stack: AsyncExitStack, url: str) -> "Client":
+    async def of(cls, stack: AsyncExitStack, url: str, trust: ssl.SSLContext | None = None) -> "Client":
         port = int(url.rpartition(":")[2])
-        client = cls(*await asyncio.open_connection("127.0.0.1", port))
+        client = cls(*await asyncio.open_connection("127.0.0.1", port, ssl=trust))
         stack.push_async_callback(client.close)
         return client
 
@@ -58,19 +62,19 @@ class Client:
 
 
 @asynccontextmanager
-async def bounded(most: int | None) -> AsyncIterator[tuple[Server, AsyncExitStack]]:
+async def bounded(most: int, tls: Tls | None = None) -> AsyncIterator[tuple[Server, AsyncExitStack]]:
     """Serve no models to so many clients."""
     with listen(Address("127.0.0.1", 0)) as listener:
         async with (
-            serving_config(Config(max_connections=most), listener) as server,
+            serving_config(Config(max_connections=most), listener, tls=tls) as server,
             AsyncExitStack() as stack,
         ):
             yield server, stack
 
 
-async def ask_slowly(stack: AsyncExitStack, url: str) -> Client:
+async def ask_slowly(stack: AsyncExitStack, url: str, trust: ssl.SSLContext | None = None) -> Client:
     """Be a client whose request is being read."""
-    client = await Client.of(stack, url)
+    client = await Client.of(stack, url, trust)
     client.send(
         b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n"
         b"Expect: 100-continue\r\n\r\n"
@@ -113,6 +117,16 @@ async def test_where_all_are_asked_something_one_more_is_told_to_come_again() ->
         again = await Client.of(stack, server.base_url)
         again.send(GET)
         assert await again.status() == 200
+
+
+async def test_it_is_told_so_over_tls_too(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    trust = ssl.create_default_context()
+    authority.configure_trust(trust)
+    async with bounded(1, Tls(*issue(authority, tmp_path))) as (server, stack):
+        await ask_slowly(stack, server.base_url, trust)
+        more = await Client.of(stack, server.base_url, trust)
+        assert (await more.rest()).startswith(b"HTTP/1.1 503 ")
 
 
 async def test_those_who_are_refused_at_once_are_few(monkeypatch: pytest.MonkeyPatch) -> None:
