@@ -82,6 +82,11 @@ def _parser() -> argparse.ArgumentParser:
     check = commands.add_parser("check", help="check a configuration and do nothing else", allow_abbrev=False)
     _add_config(check)
     check.add_argument("--json", action="store_true", help="print what there is to say as JSON")
+    check.add_argument(
+        "--explain",
+        action="store_true",
+        help="print what it comes to, without its secrets, and which models may live together",
+    )
 
     explain = commands.add_parser(
         "explain", help="say what a request would evict, and why", allow_abbrev=False

@@ -59,16 +59,34 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
-    if not options.json:
-        return OK if _load(options) is not None else FAILED
+    if options.json:
+        return _check_as_data(options)
+    config = _load(options)
+    if config is None:
+        return FAILED
+    if options.explain:
+        from swapcore_http.config.dumping import as_yaml
+        from swapcore_http.config.effective import explained
+
+        print(as_yaml(explained(config)), end="")
+    return OK
+
+
+def _check_as_data(options: argparse.Namespace) -> int:
+    config = None
     try:
-        problems = load(options.config, directory=options.config_dir).warnings
+        loaded = load(options.config, directory=options.config_dir)
+        config, problems = loaded.config, loaded.warnings
     except ConfigError as error:
         problems = error.problems
     said = [attrs.asdict(each, value_serializer=_as_json) for each in problems]
-    ok = not any(each.severity is Severity.ERROR for each in problems)
-    print(json.dumps({"ok": ok, "problems": said}, indent=2, ensure_ascii=False))
-    return OK if ok else FAILED
+    answer: dict[str, object] = {"ok": config is not None, "problems": said}
+    if options.explain and config is not None:
+        from swapcore_http.config.effective import explained, finite
+
+        answer["effective"] = finite(explained(config))
+    print(json.dumps(answer, indent=2, ensure_ascii=False, allow_nan=False))
+    return OK if config is not None else FAILED
 
 
 def _as_json(_: object, __: object, value: object) -> object:

@@ -121,7 +121,7 @@ class Matrix:
     def __call__(self, target: str, resident: Sequence[str], loss: Mapping[str, float], /) -> Plan:
         """Answer as `Planner` asks."""
         others = [model for model in resident if model != target]
-        names = self._sets_of.get(target, ())
+        names = self.sets_of(target)
         if not names:
             return Plan(target, tuple(others), (target,), cost=self._cost(others, loss))
         search = Search(self._weights(target, others, loss), self.budget)
@@ -145,6 +145,10 @@ class Matrix:
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         """Return itself: nothing in it ever changes."""
         return self
+
+    def sets_of(self, model: str) -> tuple[str, ...]:
+        """Return the names of the sets that hold a model in some of their combinations."""
+        return self._sets_of.get(model, ())
 
     def can_live_together(self, models: Iterable[str]) -> bool:
         """Whether these models may all be resident; no, if the budget does not suffice to say."""

@@ -132,6 +132,11 @@ class Config(Settings):
         own = self.models[model_id].send_loading_state
         return self.send_loading_state if own is None else own
 
+    def concurrency_limit(self, model_id: str) -> int:
+        """Say how many callers a model serves at once."""
+        limit = self.models[model_id].concurrency_limit
+        return limit if limit > 0 else DEFAULT_CONCURRENCY_LIMIT
+
     def catalog(self) -> Catalog:
         """Describe the models to the engine."""
         return Catalog(self._model(model) for model in self.models.values())
@@ -161,10 +166,9 @@ class Config(Settings):
         )
 
     def _model(self, model: ModelConfig) -> Model:
-        limit = model.concurrency_limit
         return Model(
             model.id,
-            concurrency_limit=limit if limit > 0 else DEFAULT_CONCURRENCY_LIMIT,
+            concurrency_limit=self.concurrency_limit(model.id),
             start_timeout=self.start_timeout(model.id),
             progress_extends_start=model.start_progress_extends,
             ttl=self.ttl(model.id) or None,

@@ -14,6 +14,7 @@ from typing import Any
 
 import attrs
 
+from swapcore_http.config.nesting import default_value
 from swapcore_http.config.setting import settings_of
 
 __all__ = ["default_of", "described"]
@@ -64,9 +65,7 @@ def _first_sentence(text: str) -> str:
 
 def default_of(cls: type[attrs.AttrsInstance], name: str) -> Any:
     """Say what a setting is unless it is written, as YAML has it; None if that is not one value."""
-    default = attrs.fields_dict(cls)[name].default
-    if isinstance(default, attrs.Factory):  # type: ignore[arg-type] # attrs types it as a function.
-        default = default.factory()  # type: ignore[union-attr] # Likewise.
+    default = default_value(cls, name)
     if attrs.has(type(default)) or (isinstance(default, float) and not math.isfinite(default)):
         return None
     if isinstance(default, tuple):

@@ -11,11 +11,11 @@ from ruamel.yaml.nodes import ScalarNode
 from ruamel.yaml.representer import SafeRepresenter
 
 from swapcore_http.config.config import Config
-from swapcore_http.config.kinds import Shape, kinds_of
+from swapcore_http.config.nesting import default_value, nested, plain_value
 from swapcore_http.config.scalars import resolve
 from swapcore_http.config.setting import settings_of
 
-__all__ = ["dumps", "plain_settings"]
+__all__ = ["as_yaml", "dumps", "plain_settings"]
 
 WIDE = 1 << 30
 """Lines are as long as they have to be: a folded command would be hard to read."""
@@ -27,6 +27,11 @@ def dumps(config: Config) -> str:
     Macros are written as they were declared, and what was expanded stays so.
     The numbers of ports are not written, because they are counted.
     """
+    return as_yaml(plain_settings(config))
+
+
+def as_yaml(data: Mapping[str, Any]) -> str:
+    """Write plain data for a reader of configurations."""
     yaml = YAML(typ="safe", pure=True)
     yaml.default_flow_style = False
     yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment] # ruamel hints at its default only.
@@ -34,7 +39,7 @@ def dumps(config: Config) -> str:
     yaml.allow_unicode = True
     yaml.Representer = Representer
     out = io.StringIO()
-    yaml.dump(plain_settings(config), out)
+    yaml.dump(data, out)
     return out.getvalue()
 
 
@@ -73,38 +78,9 @@ Representer.add_representer(float, _number)
 
 def _record(record: attrs.AttrsInstance, instead: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Collect what a record says that is not its default, by its keys."""
-    result: dict[str, Any] = {}
-    settings, fields = settings_of(type(record)), attrs.fields_dict(type(record))
-    for name, kind in kinds_of(type(record)).items():
+    values: dict[str, Any] = {}
+    for name in settings_of(type(record)):
         value = (instead or {}).get(name, getattr(record, name))
-        default = fields[name].default
-        if isinstance(default, attrs.Factory):  # type: ignore[arg-type] # attrs types it as a function.
-            default = default.factory()  # type: ignore[union-attr] # Likewise.
-        if value == default:
-            continue
-        *sections, key = settings[name].key.split(".")
-        parent = result
-        for section in sections:
-            parent = parent.setdefault(section, {})
-        parent[key] = _value(value, kind.shape)
-    return result
-
-
-def _value(value: Any, shape: Shape) -> Any:
-    match shape:
-        case Shape.RECORD:
-            return _record(value)
-        case Shape.RECORDS:
-            return {name: _record(item) for name, item in value.items()}
-        case Shape.RECORD_LIST:
-            return [_record(item) for item in value]
-        case _:
-            return _plain(value)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {name: _plain(item) for name, item in value.items()}
-    if isinstance(value, (tuple, list)):
-        return [_plain(item) for item in value]
-    return value
+        if value != default_value(type(record), name):
+            values[name] = plain_value(record, name, value, _record)
+    return nested(type(record), values)

@@ -13,6 +13,7 @@ import attrs
 from attrs import frozen
 
 from swapcore_http.config.kinds import Shape, kinds_of
+from swapcore_http.config.nesting import default_value
 from swapcore_http.config.parts import PeerTimeoutsConfig, TimeoutsConfig
 from swapcore_http.config.problems import Finding, Path, Severity, describe, nearest
 from swapcore_http.config.public_names import PeerConfig
@@ -56,13 +57,9 @@ EXTRA: dict[type, frozenset[str]] = {
 def unsupported(record: attrs.AttrsInstance, path: Path) -> Iterator[Finding]:
     """Find what a record says that nothing honours yet."""
     settings = settings_of(type(record))
-    plain = attrs.fields_dict(type(record))
     tables = (UNSUPPORTED[cls] for cls in type(record).__mro__ if cls in UNSUPPORTED)
     for name, changed in next(tables, {}).items():
-        default = plain[name].default
-        if isinstance(default, attrs.Factory):  # type: ignore[arg-type] # attrs types it as a function.
-            default = default.factory()  # type: ignore[union-attr] # Likewise.
-        if getattr(record, name) == default:
+        if getattr(record, name) == default_value(type(record), name):
             continue
         where = (*path, *settings[name].key.split("."))
         if changed:

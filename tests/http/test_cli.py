@@ -36,6 +36,28 @@ def test_errors_are_said_and_fail(config: Path, capsys: pytest.CaptureFixture[st
     assert f"{config}:2:6: models.a: " in capsys.readouterr().err
 
 
+def test_what_it_comes_to_is_explained(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config.write_text(
+        config.read_text() + "    env: [A=hidden]\n    patience: .inf\n  b: {cmd: 'nowhere ${PORT}'}\n"
+    )
+    assert cli.main(["check", "--config", str(config), "--explain"]) == 0
+    out = capsys.readouterr().out
+    assert f"    cmd: {sys.executable} --port 5800\n" in out
+    assert "    - A=***\n" in out
+    assert "  a:\n    group: (default)\n    together: []\n    evicts:\n    - b\n" in out
+
+    assert cli.main(["check", "--config", str(config), "--explain", "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["ok"]
+    assert answer["effective"]["models"]["a"]["patience"] == ".inf"
+    assert answer["effective"]["x-company"]["a"]["evictedBy"] == ["b"]
+
+    config.write_text("models: 5\n")
+    assert cli.main(["check", "--config", str(config), "--explain"]) == 1
+    assert cli.main(["check", "--config", str(config), "--explain", "--json"]) == 1
+    assert "effective" not in json.loads(capsys.readouterr().out)
+
+
 def test_what_is_said_can_be_had_as_data(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config.write_text(config.read_text() + "    colour: blue\n    ttl: ${t}\nmacros: {t: soon}\n")
     assert cli.main(["check", "--config", str(config), "--json"]) == 1
