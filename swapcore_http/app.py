@@ -25,6 +25,7 @@ from swapcore_http.present import Present
 from swapcore_http.reload import Reloader
 from swapcore_http.responses import ApiError, error_response, unexpected_error
 from swapcore_http.routes import (
+    about,
     activity,
     comfyui,
     events,
@@ -53,6 +54,7 @@ logger = logging.getLogger(__name__)
 
 
 MODULES = (
+    about,
     activity,
     comfyui,
     events,

@@ -110,7 +110,7 @@ def _explain(options: argparse.Namespace) -> int:
     if config is None:
         return FAILED
 
-    from swapcore_http.explain import UnknownNameError, explain
+    from swapcore_http.explain import UnknownNameError, as_json, explain
 
     try:
         answer = explain(config, options.model, options.running)
@@ -118,9 +118,7 @@ def _explain(options: argparse.Namespace) -> int:
         print(f"swapcore-http: {error}", file=sys.stderr)
         return FAILED
     if options.json:
-        # JSON has no number that is infinite.
-        data = attrs.asdict(answer) | {"cost": answer.cost if math.isfinite(answer.cost) else None}
-        print(json.dumps(data, indent=2, allow_nan=False))
+        print(json.dumps(as_json(answer), indent=2, allow_nan=False))
         return OK
     leaving = ", ".join(answer.evict)
     if math.isinf(answer.cost):

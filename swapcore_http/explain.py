@@ -4,15 +4,18 @@ Nothing runs for this: the planner of a configuration is asked, with the models
 that are said to be running.
 """
 
+import math
 from collections.abc import Iterable
+from typing import Any
 
+import attrs
 from attrs import frozen
 
 from swapcore.errors import SwapcoreError
 from swapcore.planning import reasons
 from swapcore_http.config import Config
 
-__all__ = ["Explanation", "UnknownNameError", "explain"]
+__all__ = ["Explanation", "UnknownNameError", "as_json", "explain"]
 
 
 class UnknownNameError(SwapcoreError):
@@ -72,6 +75,12 @@ def explain(config: Config, target: str, running: Iterable[str]) -> Explanation:
         cost=plan.cost,
         reasons=reasons(planner, plan, ids, loss),
     )
+
+
+def as_json(explanation: Explanation) -> dict[str, Any]:
+    """Show an answer as JSON has it, which has no number that is infinite."""
+    cost = explanation.cost if math.isfinite(explanation.cost) else None
+    return attrs.asdict(explanation) | {"cost": cost}
 
 
 def _resolve(config: Config, name: str) -> str:

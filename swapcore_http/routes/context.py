@@ -19,6 +19,7 @@ from swapcore_http.selectors import Selectors, Standing, State
 from swapcore_http.upstreams import Upstreams
 from swapcore_http.waiting.places import Places
 from swapcore_http.websockets import Tunnels
+from swapcore_http.wishes import Wishes
 
 if TYPE_CHECKING:
     from swapcore_http.otel import Tracing
@@ -69,6 +70,9 @@ class Context:
     inflight: InFlight = field(factory=InFlight)
     """The requests that are on their way."""
 
+    wishes: Wishes = field(init=False)
+    """What operators want loaded."""
+
     places: Places = field(init=False)
     """Where those who wait stand."""
 
@@ -80,6 +84,7 @@ class Context:
 
     def __attrs_post_init__(self) -> None:
         self.places = Places(self.driver)
+        self.wishes = Wishes(self.driver)
 
     @property
     def config(self) -> Config:

@@ -14,7 +14,8 @@ from swapcore_http.activity.captures import REDACTED
 from swapcore_http.config import ConfigError, Problem
 from swapcore_http.config.problems import masked
 from swapcore_http.health import Health
-from swapcore_http.responses import ApiError, error_response
+from swapcore_http.lease import RefusedError
+from swapcore_http.responses import ApiError, error_response, refusal_error
 from swapcore_http.routes.context import CONTEXT, caller_of
 from swapcore_http.routes.targets import is_for, refuse_unless_for
 
@@ -36,6 +37,7 @@ def routes() -> list[web.RouteDef]:
         web.get("/unload", unload_all),
         web.post("/api/models/unload", unload_all),
         web.post("/api/models/unload/{model:.+}", unload_one),
+        web.post("/api/models/load/{model:.+}", load),
     ]
 
 
@@ -124,6 +126,27 @@ async def unload_one(request: web.Request) -> web.Response:
     refuse_unless_for(context, caller_of(request), model)
     await _unload(request, [model])
     return web.Response(text="OK")
+
+
+async def load(request: web.Request) -> web.Response:
+    """Load the model of that name when there is room, and answer when it is ready, or will not be.
+
+    With `?wait=0` it is answered at once.
+    """
+    context = request.app[CONTEXT]
+    name = request.match_info["model"]
+    model = context.config.resolve(name)
+    if model is None:
+        raise ApiError(HTTPStatus.NOT_FOUND, f"model not found: {name[:200]!r}")
+    refuse_unless_for(context, caller_of(request), model)
+    try:
+        context.wishes.wish(model)
+        if request.query.get("wait") in {"0", "false"}:
+            return web.json_response({"msg": "ok", "model": model}, status=HTTPStatus.ACCEPTED)
+        await context.wishes.until_ready(model)
+    except RefusedError as refused:
+        raise refusal_error(model, refused) from None
+    return web.json_response({"msg": "ok", "model": model})
 
 
 async def _unload(request: web.Request, models: Collection[str]) -> None:
