@@ -39,8 +39,6 @@ def _record(record: attrs.AttrsInstance) -> dict[str, Any]:
 
 
 def _value(value: Any, shape: Shape, setting: Setting) -> Any:
-    if setting.secret:
-        return _hidden(value)
     match shape:
         case _ if value is None:
             return None
@@ -50,6 +48,8 @@ def _value(value: Any, shape: Shape, setting: Setting) -> Any:
             return {name: _record(item) for name, item in value.items()}
         case Shape.RECORD_LIST:
             return [_record(item) for item in value]
+        case _ if setting.secret:
+            return _hidden(value)
         case _:
             return _plain(value)
 
