@@ -127,6 +127,11 @@ def _arrive(state: State, orders: Orders, arrived: Arrived) -> None:
     if (run is None or not run.coming or state.shutdowns) and _is_refused(state, orders, arrived):
         return
     line = state.lines.get(model)
+    if line is None and run is not None and run.has_place and run.closed_for is None:
+        # Whoever waited would have had this place: it is only without a line that one gets in at once.
+        orders.forward(arrived.ticket, run)
+        _mark_evicted(state, run)
+        return
     if line is None:
         line = state.lines[model] = Line(model)
     state.arrivals += 1
@@ -135,12 +140,8 @@ def _arrive(state: State, orders: Orders, arrived: Arrived) -> None:
         arrived.ticket, arrived.priority, state.now, state.arrivals, arrived.caller
     )
     line.join(waiting)
-    if run is not None and run.coming:
+    if run is not None:
         run.abandoned_at = None
-        orders.serve(run)
-        if ticket.run is not None:
-            _mark_evicted(state, run)
-            return
     full = _is_one_too_many(state, line, arrived)
     if full is not None:
         _leave_line(state, ticket)

@@ -43,24 +43,28 @@ class Orders:
         state = self.state
         if run.stage is Stage.DRAINING and not run.leases:
             self.stop(run, run.reason or StopReason.UNLOAD)
-        model = run.model
-        line = state.lines.get(model.id)
-        if line is None or run.stage is not Stage.READY:
+        model = run.model.id
+        line = state.lines.get(model)
+        if line is None:
             return
-        while line and len(run.leases) < model.concurrency_limit:
+        while line and run.has_place:
             waiting = line.first(state.now) if run.closed_for is None else line.oldest()
             if run.closed_for is not None and waiting.order > run.batch:
                 break
             line.leave(waiting, served=True)
             state.waiting -= 1
-            ticket = state.tickets[waiting.ticket]
-            ticket.waiting = None
-            ticket.run = run
-            ticket.forwarded_at = state.now
-            run.lend(waiting.ticket)
-            self.given.append(Forward(waiting.ticket, model.id, run.number))
+            state.tickets[waiting.ticket].waiting = None
+            self.forward(waiting.ticket, run)
         if not line:
-            del state.lines[model.id]
+            del state.lines[model]
+
+    def forward(self, number: int, run: Run) -> None:
+        """Let one caller through, who is in no line, to a run that has a place."""
+        ticket = self.state.tickets[number]
+        ticket.run = run
+        ticket.forwarded_at = self.state.now
+        run.lend(number)
+        self.given.append(Forward(number, run.model.id, run.number))
 
     def end(self, run: Run, reason: StopReason, urgency: Urgency, limit: float) -> None:
         """Stop a run that an operator wants to end, or close it until its leases are over."""

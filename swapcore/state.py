@@ -97,6 +97,11 @@ class Run:
         """Whether it is leaving whatever else happens, and its room with it."""
         return self.stage in {Stage.STOPPING, Stage.FORCED, Stage.STUCK}
 
+    @property
+    def has_place(self) -> bool:
+        """Whether it answers and serves fewer callers than it may at once."""
+        return self.stage is Stage.READY and len(self.leases) < self.model.concurrency_limit
+
     def become_idle(self, now: float) -> None:
         """Start the idle clock."""
         self.idle_since = now
