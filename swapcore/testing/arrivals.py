@@ -49,6 +49,12 @@ class Ask:
     patience: float | None = None
     """Its patience; `None` for its model's."""
 
+    caller: str | None = None
+    """Whose it is, where callers take turns; `None` for nobody in particular."""
+
+    share: float | None = None
+    """The part of each queue that its caller's tickets may hold; `None` for the engine's."""
+
 
 @frozen
 class Phase:

@@ -221,6 +221,8 @@ class _Seen:
                 gives_up_after=visit.gave_up_after,
                 priority=visit.arrived.priority,
                 patience=visit.arrived.patience,
+                caller=visit.arrived.caller,
+                share=visit.arrived.share,
             )
             latest = visit.at
 

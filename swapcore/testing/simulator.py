@@ -124,6 +124,7 @@ class Simulator:
         max_queue: The engine's.
         shutdown_timeout: The engine's.
         reload_drain_timeout: The engine's.
+        caller_share: The engine's.
         spurious_ticks: Whether each event is followed by a `Tick` too many.
         check: Whether to verify the engine's whole state after each event,
             which costs many times what the event does.
@@ -139,6 +140,7 @@ class Simulator:
         max_queue: int = 100_000,
         shutdown_timeout: float = 30.0,
         reload_drain_timeout: float = math.inf,
+        caller_share: float = 1.0,
         spurious_ticks: bool = False,
         check: bool = True,
     ) -> None:
@@ -149,6 +151,7 @@ class Simulator:
             max_queue=max_queue,
             shutdown_timeout=shutdown_timeout,
             reload_drain_timeout=reload_drain_timeout,
+            caller_share=caller_share,
         )
         self.now = 0.0
         self.log: list[Step] = []
@@ -190,12 +193,14 @@ class Simulator:
         gives_up_after: float = math.inf,
         priority: int = 0,
         patience: float | None = None,
+        caller: str | None = None,
+        share: float | None = None,
     ) -> int:
         """Let a caller arrive at that time, by default now, and return its ticket."""
         ticket = len(self.callers) + 1
         at = self.now if at is None else at
         self.callers[ticket] = Caller(model, at, service, gives_up_after)
-        self.tell(Arrived(ticket, model, priority, patience), at=at)
+        self.tell(Arrived(ticket, model, priority, patience, caller, share), at=at)
         return ticket
 
     def traffic(self, asks: Iterable[Ask], *, at: float | None = None) -> None:
@@ -262,6 +267,8 @@ class Simulator:
                 gives_up_after=ask.gives_up_after,
                 priority=ask.priority,
                 patience=ask.patience,
+                caller=ask.caller,
+                share=ask.share,
             )
             then[ticket] = asks
 

@@ -203,6 +203,7 @@ class Stream:
     callers: int
     service: float
     patience: float | None = None
+    caller: str | None = None
 
 
 def simulate(
@@ -216,6 +217,7 @@ def simulate(
                 at=stream.begins + nth * stream.every,
                 service=stream.service,
                 patience=stream.patience,
+                caller=stream.caller,
             )
     simulator.run(max_steps=20_000)
     return simulator
@@ -235,6 +237,7 @@ def streams(patience: st.SearchStrategy[float | None]) -> st.SearchStrategy[list
         st.sampled_from([1, 1, 2, 8, 40]),
         st.sampled_from([0.1, 2.0, 9.0, 30.0]),
         patience,
+        st.sampled_from([None, None, "x", "y"]),
     )
     return st.lists(one, min_size=1, max_size=8)
 

@@ -41,6 +41,7 @@ callers = st.tuples(
     st.sampled_from([0.0, 3.0, math.inf, math.inf]),
     st.integers(0, 1),
     st.sampled_from([None, None, 0.0, 10.0]),
+    st.sampled_from([None, None, "x", "y"]),
 )
 orders: st.SearchStrategy[Event] = st.one_of(
     st.lists(st.sampled_from(NAMES), max_size=4).map(lambda names: LoadRequested(tuple(names))),
@@ -74,14 +75,20 @@ def test_every_world_comes_to_rest_with_every_caller_answered(
     models: list[dict[str, float]],
     planner: Planner,
     world: dict[str, list[Fate]],
-    traffic: list[tuple[float, str, float, float, int, float | None]],
+    traffic: list[tuple[float, str, float, float, int, float | None, str | None]],
     operator: list[tuple[float, Event]],
 ) -> None:
     catalog = Catalog(Model(name, **limits) for name, limits in zip(NAMES, models, strict=True))  # type: ignore[arg-type]
-    simulator = Simulator(catalog, planner, fates=world, shutdown_timeout=8.0)
-    for at, model, service, gives_up_after, priority, patience in traffic:
+    simulator = Simulator(catalog, planner, fates=world, shutdown_timeout=8.0, caller_share=0.5)
+    for at, model, service, gives_up_after, priority, patience, caller in traffic:
         simulator.ask(
-            model, at=at, service=service, gives_up_after=gives_up_after, priority=priority, patience=patience
+            model,
+            at=at,
+            service=service,
+            gives_up_after=gives_up_after,
+            priority=priority,
+            patience=patience,
+            caller=caller,
         )
     for at, order in operator:
         simulator.tell(order, at=at)
@@ -102,5 +109,5 @@ def test_every_world_comes_to_rest_with_every_caller_answered(
     if any(isinstance(order, ShutdownRequested) for _, order in operator):
         assert simulator.engine.finished
 
-    again = replay(Engine(catalog, planner, shutdown_timeout=8.0), simulator.journal)
+    again = replay(Engine(catalog, planner, shutdown_timeout=8.0, caller_share=0.5), simulator.journal)
     assert again == [step.commands for step in simulator.log]

@@ -197,6 +197,7 @@ traffic = st.lists(
         gives_up_after=st.sampled_from([0.5, 5.0, math.inf]),
         priority=st.integers(0, 1),
         patience=st.sampled_from([None, 0.0, 5.0]),
+        caller=st.sampled_from([None, "x", "y"]),
     ),
     max_size=12,
 )
@@ -293,3 +294,15 @@ def test_a_recording_is_kept_as_lines_and_read_back() -> None:
         world.ask("ab"[at % 2], at=float(at), service=2.0)
     world.run()
     assert list(load(list(dump(world.recording)))) == world.recording
+
+
+def test_callers_of_traffic_take_turns_and_keep_to_their_shares() -> None:
+    model = Model("a", concurrency_limit=1, max_queue=4)
+    world = Simulator(Catalog([model]), caller_share=0.5)
+    asks = [Ask(model="a", caller=name, share=share) for name, share in [*[("x", None)] * 3, ("y", 0.25)]]
+    world.traffic(asks)
+    world.run()
+    answers = [caller.answer for caller in world.callers.values()]
+    assert [type(answer) for answer in answers] == [Forward, Forward, Reject, Forward]
+    waits = [caller.waited for caller in world.callers.values()]
+    assert waits == [1.0, 3.0, None, 2.0]
