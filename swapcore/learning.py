@@ -92,6 +92,11 @@ class Experience:
         gap = self._of(model).gap
         return self.load(model) / (1.0 + idle + (idle if gap is None else gap))
 
+    def measured_load(self, model: str) -> float | None:
+        """Return the seconds that loads of this model took, if there were any."""
+        known = self._models.get(model)
+        return known.load.value if known is not None and known.load.count else None
+
     def load(self, model: str) -> float:
         """Return the seconds that a load of this model takes."""
         own = self._of(model).load

@@ -65,6 +65,9 @@ class UpstreamView:
     cooling_until: float | None
     """When it will be tried again after failures, if it is being left alone."""
 
+    load_time: float | None = None
+    """How many seconds its loads take, as measured; `None` before one was."""
+
 
 @frozen(kw_only=True)
 class TicketView:
@@ -160,6 +163,7 @@ def _view(state: State, model: Model) -> UpstreamView:
         stuck=run is not None and run.stage is Stage.STUCK,
         idle_since=run.idle_since if run is not None and phase is Phase.READY else None,
         cooling_until=failures.until if failures is not None and failures.until > state.now else None,
+        load_time=state.experience.measured_load(model.id),
     )
 
 

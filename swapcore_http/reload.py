@@ -82,14 +82,23 @@ class Reloader:
         present: Where the configuration that holds is kept.
         driver: Tells the engine.
         ports: Knows which ports the runs have.
+        loads: How many seconds loads are expected to take, by `Model.revision`.
     """
 
-    def __init__(self, read: Callable[[], Loaded], present: Present, driver: Driver, ports: Ports) -> None:
+    def __init__(
+        self,
+        read: Callable[[], Loaded],
+        present: Present,
+        driver: Driver,
+        ports: Ports,
+        loads: Mapping[str, float] | None = None,
+    ) -> None:
         self._read = read
         self._present = present
         self._driver = driver
         self._ports = ports
-        self._told = _engine_side(present.config)
+        self._loads = loads
+        self._told = self._engine_side(present.config)
         self._asked: list[_Asked] = []
         self._wanted = anyio.Event()
 
@@ -143,7 +152,10 @@ class Reloader:
 
     def _prepare(self) -> "tuple[Loaded, _EngineSide]":
         loaded = self._read()
-        return loaded, _engine_side(loaded.config)
+        return loaded, self._engine_side(loaded.config)
+
+    def _engine_side(self, config: Config) -> "_EngineSide":
+        return config.catalog(self._loads), config.planner(), config.engine_settings()
 
     def _apply(self, config: Config, told: "_EngineSide") -> Difference:
         before = self._present.config
@@ -160,10 +172,6 @@ class Reloader:
 
 _EngineSide = tuple[Catalog, Planner, Settings]
 """What a configuration is to the engine."""
-
-
-def _engine_side(config: Config) -> _EngineSide:
-    return config.catalog(), config.planner(), config.engine_settings()
 
 
 def _difference(before: Config, after: Config, old: Catalog, new: Catalog) -> Difference:

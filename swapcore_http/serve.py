@@ -5,7 +5,7 @@ import errno
 import logging
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from swapcore_http.config import Config, Loaded
 from swapcore_http.doors import DOORS
 from swapcore_http.driver import Driver, Observation
 from swapcore_http.guard.guard import Guard
+from swapcore_http.loadtimes import keeping, remembered
 from swapcore_http.logs import log_step, set_log_level
 from swapcore_http.ports import Ports
 from swapcore_http.present import Present, launching
@@ -130,10 +131,15 @@ def _unless_taken() -> Iterator[None]:
             raise
 
 
-def make_engine(config: Config) -> Engine:
-    """Make the engine that this configuration describes."""
+def make_engine(config: Config, loads: Mapping[str, float] | None = None) -> Engine:
+    """Make the engine that this configuration describes.
+
+    Args:
+        config: The configuration.
+        loads: How many seconds loads are expected to take, by `Model.revision`.
+    """
     settings = attrs.asdict(config.engine_settings(), recurse=False)
-    return Engine(config.catalog(), config.planner(), **settings)
+    return Engine(config.catalog(loads), config.planner(), **settings)
 
 
 @asynccontextmanager
@@ -154,7 +160,8 @@ async def serving(
         read: Reads the configuration again when that is asked for; called in a thread.
         tls: The certificate to show, if any.
     """
-    engine = make_engine(config)
+    loads = await remembered(config)
+    engine = make_engine(config, loads)
     present = Present(config)
     ports, guard = Ports(), Guard()
     with _observed(engine, journal) as observe:
@@ -164,7 +171,7 @@ async def serving(
             Driver(engine, launching(present, ports, guard), observe=observe) as driver,
             anyio.create_task_group() as tasks,
         ):
-            reloader = None if read is None else Reloader(read, present, driver, ports)
+            reloader = None if read is None else Reloader(read, present, driver, ports, loads)
             runner = make_runner(
                 make_app(driver, present, reloader, on_loopback=_is_loopback(listener)),
                 shutdown_timeout=LAST_ANSWERS,
@@ -174,6 +181,7 @@ async def serving(
             try:
                 listening = await _accept(runner, present, listener, tls)
                 driver.load(config.preload)
+                tasks.start_soon(keeping, present, driver)
                 if reloader is not None:
                     tasks.start_soon(reloader.run)
                 host, port = listener.getsockname()[:2]

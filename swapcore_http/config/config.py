@@ -137,9 +137,14 @@ class Config(Settings):
         limit = self.models[model_id].concurrency_limit
         return limit if limit > 0 else DEFAULT_CONCURRENCY_LIMIT
 
-    def catalog(self) -> Catalog:
-        """Describe the models to the engine."""
-        return Catalog(self._model(model) for model in self.models.values())
+    def catalog(self, loads: Mapping[str, float] | None = None) -> Catalog:
+        """Describe the models to the engine.
+
+        Args:
+            loads: How many seconds loads are expected to take, by `Model.revision`.
+        """
+        expected = loads or {}
+        return Catalog(self._model(model, expected) for model in self.models.values())
 
     def planner(self) -> Groups | Matrix:
         """Make what says to the engine which models must leave for another."""
@@ -165,7 +170,8 @@ class Config(Settings):
             reload_drain_timeout=math.inf if drain is None else drain,
         )
 
-    def _model(self, model: ModelConfig) -> Model:
+    def _model(self, model: ModelConfig, expected: Mapping[str, float]) -> Model:
+        revision = self._revisions[model.id]
         return Model(
             model.id,
             concurrency_limit=self.concurrency_limit(model.id),
@@ -176,7 +182,8 @@ class Config(Settings):
             patience=model.patience,
             max_queue=model.max_queue,
             pinned=model.pinned,
-            revision=self._revisions[model.id],
+            expected_load=expected.get(revision),
+            revision=revision,
         )
 
 

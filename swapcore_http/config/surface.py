@@ -144,6 +144,9 @@ class SurfaceSettings:
     otel: bool = field(default=False, metadata=written("otel.enabled", "true or false"))
     """Whether requests are traced by OpenTelemetry; where to is said by the environment's `OTEL_*`."""
 
+    remember_loads: bool = field(default=True, metadata=written("rememberLoads", "true or false"))
+    """Whether how long loads took is kept in a file of the user's, for the next server to plan with."""
+
     log_requests: bool = field(default=False, metadata=written("logRequests", "true or false"))
     """Whether each request is logged once it is answered, without its query."""
 

@@ -1,10 +1,11 @@
-"""In which folder are the files of this user's lives?"""
+"""In which folders are this user's files that no configuration names?"""
 
 import os
 import stat
 import tempfile
+from collections.abc import Iterable
 
-__all__ = ["folder"]
+__all__ = ["folder", "lasting_folder"]
 
 
 def folder() -> str:
@@ -13,9 +14,28 @@ def folder() -> str:
     Raises:
         OSError: there is none that is ours alone.
     """
+    runtime, *lasting = _parents()
+    return _first([runtime, *lasting])
+
+
+def lasting_folder() -> str:
+    """Find the folder of what is to outlast this user's session, and make it if it is not there.
+
+    Raises:
+        OSError: there is none that is ours alone.
+    """
+    runtime, *lasting = _parents()
+    return _first([*lasting, runtime])
+
+
+def _parents() -> list[str | None]:
+    """Say where folders of this user's may be: what ends with the session first."""
     runtime, state, home = (os.environ.get(name) for name in ("XDG_RUNTIME_DIR", "XDG_STATE_HOME", "HOME"))
-    candidates = [runtime, state, home and os.path.join(home, ".local", "state")]
-    for parent in candidates:
+    return [runtime, state, home and os.path.join(home, ".local", "state")]
+
+
+def _first(parents: Iterable[str | None]) -> str:
+    for parent in parents:
         if parent:
             try:
                 return _own(os.path.join(parent, "swapcore"))

@@ -80,7 +80,7 @@ def test_every_world_comes_to_rest_with_every_caller_answered(
 ) -> None:
     catalog = Catalog(Model(name, **limits) for name, limits in zip(NAMES, models, strict=True))  # type: ignore[arg-type]
     simulator = Simulator(catalog, planner, fates=world, shutdown_timeout=8.0, caller_share=0.5)
-    for at, model, service, gives_up_after, priority, patience, caller in traffic:
+    for at, model, service, gives_up_after, priority, patience, whose in traffic:
         simulator.ask(
             model,
             at=at,
@@ -88,7 +88,7 @@ def test_every_world_comes_to_rest_with_every_caller_answered(
             gives_up_after=gives_up_after,
             priority=priority,
             patience=patience,
-            caller=caller,
+            caller=whose,
         )
     for at, order in operator:
         simulator.tell(order, at=at)
