@@ -20,6 +20,21 @@ duties:
 6. Keep one timer at `Engine.deadline` and report `Tick` when it is reached.
    It changes with every event; a tick too many does nothing.
 
+What it promises in return, whatever happens in whatever order:
+
+1. A run is started only when nothing that is resident has to leave for it.
+2. An upstream that serves is never evicted. A lease ends early only by an
+   unload, a shutdown, a limit of draining that has passed, or a crash.
+3. The tickets of one model, priority and caller (`Arrived.caller`) are let
+   through in the order in which they arrived. Different callers of one
+   priority take turns; once any who waits for the model is due, all go by
+   arrival alone.
+4. A model that was brought up serves at least one ticket before it may be
+   evicted, unless all who waited for it have left.
+5. Each ticket is answered once, and never after its `Released`.
+6. Nobody waits longer than `Policy` says.
+7. The same events at the same times bring the same commands.
+
 Two models, room for one, and a caller for each:
 
 >>> from swapcore import *

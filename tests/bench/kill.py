@@ -141,7 +141,7 @@ def start(config: Path, folder: Path, marked: str) -> tuple["subprocess.Popen[by
     server = subprocess.Popen(
         serve_command(config, port),
         cwd=ROOT,
-        env={**os.environ, name: value, "XDG_RUNTIME_DIR": str(folder)},
+        env={**os.environ, name: value, "XDG_RUNTIME_DIR": str(folder), "XDG_STATE_HOME": str(folder)},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )

@@ -274,7 +274,9 @@ class Program:
                 (*serve_command(written.path, port=0), "--watch-config"),
                 cwd=ROOT,
                 env=os.environ
-                | {name: value, "XDG_RUNTIME_DIR": str(folder), "TMPDIR": str(folder / "temporary")},
+                | {name: value}
+                | dict.fromkeys(("XDG_RUNTIME_DIR", "XDG_STATE_HOME"), str(folder))
+                | {"TMPDIR": str(folder / "temporary")},
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
