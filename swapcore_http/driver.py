@@ -343,7 +343,7 @@ class Driver:
             case Stop(run=run):
                 if run in self._runs:
                     self._runs[run]._told(command)
-                # Before anything else happens, which could have it started again for them.
+                # They would be in the way of others until it is gone.
                 self._inbox.extendleft(self._turn_away(command.model))
             case Reject(ticket):
                 lease = self._leases[ticket]

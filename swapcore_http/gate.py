@@ -16,7 +16,6 @@ from swapcore_http.browsers import foreign_origin, is_known_host, is_listed
 from swapcore_http.responses import ApiError
 from swapcore_http.routes.context import CONTEXT, IDENTITY, Context
 from swapcore_http.routes.needs import Effect, Need
-from swapcore_http.websockets import is_websocket
 
 __all__ = ["GATE", "admit", "let_pages_read", "pass_gate"]
 
@@ -92,7 +91,7 @@ def _check_page(request: web.Request, context: Context, need: Need, identity: Id
         return
     headers = request.headers
     by_referer = False
-    if request.method in SAFE and not is_websocket(request):
+    if request.method in SAFE:
         if need.get is Effect.READS:
             return
         going = headers.get("Sec-Fetch-Mode") == "navigate" and headers.get("Sec-Fetch-Dest") == "document"

@@ -21,7 +21,7 @@ class Effect(enum.Enum):
     """It only shows something."""
 
     STARTS = enum.auto()
-    """It can bring a model up, and with that make others leave."""
+    """It can bring a model up, and with that make others leave, or become a websocket."""
 
     CHANGES = enum.auto()
     """It changes something for everybody, as all other methods are taken to do."""

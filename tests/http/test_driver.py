@@ -181,9 +181,8 @@ async def test_who_waits_at_a_model_that_leaves_does_not_have_it_brought_up_agai
         grown.set()
         grown = anyio.Event()
 
-    async def log_grew() -> None:
-        await grown.wait()
-
+    # Who is refused hears of it when the run is told to end, and not only when it is gone.
+    rig.deaf = how == "evicted"
     engine = Engine(catalog(concurrency_limit=1), policy=Policy(load_factor=0, quantum=0))
     async with Driver(engine, rig.launch, observe=observe) as driver, anyio.create_task_group() as tasks:
         answers: list[str] = []
@@ -204,7 +203,7 @@ async def test_who_waits_at_a_model_that_leaves_does_not_have_it_brought_up_agai
                     tasks.start_soon(ask_at_once, driver, "b")
                     with anyio.fail_after(10):
                         while driver.is_up("a"):
-                            await log_grew()
+                            await grown.wait()
                     await turned_away(driver, "a")
                 case "unloaded":
                     driver.report(UnloadRequested(("a",), Urgency.NOW))
@@ -219,6 +218,10 @@ async def test_who_waits_at_a_model_that_leaves_does_not_have_it_brought_up_agai
         await anyio.wait_all_tasks_blocked()
         assert len(answers) == 1
         assert not driver._clinging.leases
+        if how == "evicted":
+            assert driver.snapshot().upstream("a").phase is Phase.STOPPING
+            rig.die[1].set()
+            await anyio.wait_all_tasks_blocked()
         engine.check()
     starts = [command.model for step in log for command in step.commands if isinstance(command, Start)]
     assert starts == (["a", "b"] if how == "evicted" else ["a"])
