@@ -7,6 +7,7 @@ page's choosing led it to this machine; the `Host` shows that.
 
 import ipaddress
 from collections.abc import Collection
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from multidict import CIMultiDict, CIMultiDictProxy
@@ -31,16 +32,22 @@ def is_known_host(host: str, allowed: Collection[str]) -> bool:
         host: A name or an address, perhaps with a port.
         allowed: More names, with a port if only that one is meant; `*` for every one.
     """
+    if _is_own(host) or ANY in allowed:
+        return True
     host = host.strip().lower()
-    name = _name(host)
-    if name == "localhost" or ANY in allowed:
+    return any(one.lower() in (host, _name(host)) for one in allowed)
+
+
+# Most requests come by the same few.
+@lru_cache(maxsize=64)
+def _is_own(host: str) -> bool:
+    name = _name(host.strip().lower())
+    if name == "localhost":
         return True
     try:
-        if ipaddress.ip_address(name.strip("[]")).is_loopback:
-            return True
+        return ipaddress.ip_address(name.strip("[]")).is_loopback
     except ValueError:
-        pass
-    return any(one.lower() in (host, name) for one in allowed)
+        return False
 
 
 def _name(host: str) -> str:

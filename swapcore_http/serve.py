@@ -265,7 +265,11 @@ async def serve(
             server.present.on_replaced(lambda present: set_log_level(present.log_level))
             logger.info("listening on %s, %d models", server.base_url, len(config.models))
             if not _is_loopback(listener):
-                logger.info("other machines can reach this server; to prevent that: --listen 127.0.0.1:PORT")
+                keyless = "" if config.api_keys else ", and need no key for it (apiKeys)"
+                logger.info(
+                    "other machines can reach this server%s; to prevent that: --listen 127.0.0.1:PORT",
+                    keyless,
+                )
             if greeting:
                 with suppress(OSError):
                     print(greeting.replace("{base_url}", server.base_url), flush=True)  # noqa: T201 - for the user.

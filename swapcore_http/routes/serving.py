@@ -116,7 +116,8 @@ async def _recorded(asked: "Asked", who: Target, metadata: Mapping[str, Any]) ->
     data = body.data if body.whole and (body.length or 0) <= recorder.captures.limit else None
     model = who if isinstance(who, str) else who.qualified
     recording = recorder.begin(model, asked.target.partition("?")[0], request.headers, data)
-    recording.metadata = metadata
+    key = caller_of(request).name
+    recording.metadata = metadata if key is None else {**metadata, "key": key}
     flight = asked.flight
     if flight is not None:
         flight.recording = recording

@@ -266,6 +266,8 @@ async def test_a_key_is_nowhere_to_be_read(caplog: pytest.LogCaptureFixture) -> 
             assert (await served.ask("POST", CHAT, {"model": "a"}, headers=fields))[0] == 200
             assert (await served.ask("POST", CHAT, {"model": "no"}, headers=fields))[0] == 404
         texts = [caplog.text, repr(steps), repr(served.config)]
+        _, _, answer = await served.ask("GET", "/api/metrics/activity", headers=shown(secret))
+        assert [row["metadata"]["key"] for row in answer["data"]] == ["me", "me"]
         for path in ("/running", "/api/metrics/activity", "/api/captures/1", "/logs", "/metrics"):
             status, _, answer = await served.ask("GET", path, headers=shown(secret))
             assert status == 200, path
