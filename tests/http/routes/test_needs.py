@@ -109,9 +109,10 @@ async def test_every_route_without_with_a_wrong_with_a_too_weak_and_with_a_full_
                 kind = answer["error"]["type"]
                 assert kind in ("authentication_error", "permission_error"), path
         assert served.view("a").phase is Phase.STOPPED
-        streams = "/logs/stream"
         for method, path, _ in cases:
-            if not path.startswith(streams) and not path.startswith("/upstream/"):
-                body = BODY if method in ("POST", "PUT") else None
-                status, _, answer = await served.ask(method, path, body, headers={"x-api-key": "full"})
-                assert status not in (401, 403), f"{method} {path}: {answer!r}"
+            body = BODY if method in ("POST", "PUT") else None
+            # Some answers never end.
+            async with served.http.request(
+                method, served.base + path, json=body, headers={"x-api-key": "full"}, allow_redirects=False
+            ) as answer:
+                assert answer.status not in (401, 403), f"{method} {path}"
