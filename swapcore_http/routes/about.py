@@ -24,10 +24,18 @@ EXPECTED = 'expected {"model": …}, and perhaps "running", a list of models'
 def routes() -> list[web.RouteDef]:
     """Return these routes."""
     return [
+        web.get("/openapi.json", description),
         web.get("/api/version", version),
         web.get("/api/config", config),
         web.post("/api/explain", explained),
     ]
+
+
+async def description(_: web.Request) -> web.Response:
+    """Describe the routes for operators, as OpenAPI has it."""
+    from swapcore_http.openapi import document  # noqa: PLC0415 - few ask.
+
+    return web.json_response(document(_version()["version"]))
 
 
 async def version(_: web.Request) -> web.Response:
