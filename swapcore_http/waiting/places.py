@@ -41,10 +41,12 @@ class Places:
         view = self._seen.get(ticket)
         if view is None:
             return None
-        return view.position, max(0.0, view.estimate - (now - self._seen_at))
+        # What was seen holds for when the last event was handled, which can be a while ago.
+        return view.position, max(0.0, view.estimate - (self._driver.now() - self._seen_at))
 
     def _look(self, now: float) -> None:
-        self._seen = {view.ticket: view for view in self._driver.snapshot().tickets}
-        self._seen_at = now
+        snapshot = self._driver.snapshot()
+        self._seen = {view.ticket: view for view in snapshot.tickets}
+        self._seen_at = snapshot.now
         took = time.monotonic() - now
         self._look_at = now + max(LOOK_EVERY, SPARE * took)
