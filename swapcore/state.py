@@ -95,7 +95,9 @@ class Run:
     @property
     def ending(self) -> bool:
         """Whether it is leaving whatever else happens, and its room with it."""
-        return self.stage in {Stage.STOPPING, Stage.FORCED, Stage.STUCK}
+        # Asked for each resident at each event: a member of an enumeration takes long to hash.
+        stage = self.stage
+        return stage is Stage.STOPPING or stage is Stage.FORCED or stage is Stage.STUCK
 
     @property
     def has_place(self) -> bool:

@@ -5,7 +5,9 @@
             ...
 
 The recording is a `swapcore.journal`, in which no text from upstreams or
-callers is kept but the ids of models: no details, no bodies, no log lines.
+callers is kept but the ids of models: no details, no bodies, no log lines. Of
+callers it has what their keys are called, because they take turns, and never
+the keys.
 
 Serving comes first. Steps are gathered in memory and written by a thread of
 their own. What cannot be written is dropped and counted, and its place is

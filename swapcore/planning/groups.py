@@ -27,7 +27,7 @@ class Rule(enum.Enum):
     @property
     def evicts(self) -> bool:
         """Whether the resident leaves."""
-        return self in {Rule.SWAPS, Rule.EXCLUSIVE}
+        return self is Rule.SWAPS or self is Rule.EXCLUSIVE
 
 
 def _names(names: Iterable[str]) -> tuple[str, ...]:
