@@ -80,7 +80,8 @@ def test_the_nearest_name_is_found_whatever_its_case() -> None:
 SECRET = "hunter2"  # noqa: S105 - the one that must not be shown.
 
 LEAKS = [
-    f"apiKeys: [{SECRET}]",
+    f"apiKeys: [{SECRET}, {SECRET}]",
+    f"apiKeys: [{SECRET}, [{SECRET}]]",
     f"apiKeys:\n  - '{SECRET}'\nmodels: {{a: {{env: [{SECRET}]}}}}",
     f"models: {{a: {{cmd: x, ttl: y, env: [{SECRET}, {{{SECRET}: {SECRET}}}, ={SECRET}]}}}}",
     f"models: {{a: {{cmd: x, env: {SECRET}}}}}",
