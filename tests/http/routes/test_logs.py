@@ -143,3 +143,14 @@ async def test_streams_end_with_the_server() -> None:
         with anyio.fail_after(20):
             await served.runner.cleanup()
         assert (await wire.rest()).endswith(b"0\r\n\r\n")
+
+
+async def test_what_a_removed_model_wrote_is_forgotten_and_the_rest_kept() -> None:
+    async with serving(fake("a", flags={"print": "of a"}), fake("b", flags={"print": "of b"})) as served:
+        for model in ("a", "b"):
+            status, _, _ = await served.chat(model)
+            assert status == 200
+        assert b"of a" in streams(served).of("a").history
+        await served.replace(fake("b", flags={"print": "of b"}))
+        assert streams(served).of("a").history == b""
+        assert b"of b" in streams(served).of("b").history
