@@ -9,6 +9,7 @@ or replaced by its like is no change, and however it was replaced is all the sam
 import hashlib
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -66,15 +67,30 @@ def at_rest(paths: Iterable[Path], read: Callable[[], Read]) -> Read:
     """Read what these paths say once nobody writes it any more; whatever `read` raises passes. It blocks.
 
     Half a configuration can be a faultless one that lacks models, and even an
-    empty file is one.
+    empty file is one. So an empty file counts as one whose writer has not come
+    to write yet, and what changed while it was read is read again.
     """
     watched = tuple(paths)
     for _ in range(MOST_LOOKS):
         before = fingerprint(watched)
         time.sleep(REST)
+        if fingerprint(watched) != before or _any_empty(watched):
+            continue
+        try:
+            found = read()
+        except Exception:
+            if fingerprint(watched) == before:
+                raise
+            continue
         if fingerprint(watched) == before:
-            break
+            return found
     return read()
+
+
+def _any_empty(paths: Iterable[Path]) -> bool:
+    with suppress(OSError):
+        return any(file.stat().st_size == 0 for path in paths for file in _files(path))
+    return False
 
 
 def fingerprint(paths: Iterable[Path]) -> bytes | None:

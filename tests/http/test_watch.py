@@ -1,5 +1,6 @@
 """Tests of `swapcore_http.watch`: which changes are seen, and which are none."""
 
+import itertools
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -122,6 +123,56 @@ def test_what_is_being_written_is_read_when_it_is_whole(
     file.write_text("before")
     monkeypatch.setattr("time.sleep", write_on)
     assert at_rest([file], file.read_text) == "one two three"
+
+
+def test_an_empty_file_is_given_time_to_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a soak found: a writer who is not let run after it has truncated the file."""
+    file = tmp_path / "config.yaml"
+    file.write_text("")
+    looks = itertools.count(1)
+
+    def write_at_last(_: float) -> None:
+        if next(looks) == watch_module.MOST_LOOKS - 1:
+            file.write_text("models")
+
+    monkeypatch.setattr("time.sleep", write_at_last)
+    assert at_rest([file], file.read_text) == "models"
+
+
+def test_a_file_that_stays_empty_is_read_in_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text("")
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    assert at_rest([file], file.read_text) == ""
+
+
+@pytest.mark.parametrize("torn", ["", "broken"])
+def test_what_changes_while_it_is_read_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, torn: str
+) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text("before")
+    steps = iter([torn, "after"])
+    monkeypatch.setattr("time.sleep", lambda _: None)
+
+    def read() -> str:
+        """Read while somebody writes."""
+        if (step := next(steps, None)) is not None:
+            file.write_text(step)
+        text = file.read_text()
+        if text == "broken":
+            raise ValueError(text)
+        return text
+
+    assert at_rest([file], read) == "after"
+
+
+def test_what_is_wrong_and_stays_so_is_raised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text("broken")
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    with pytest.raises(ZeroDivisionError):
+        at_rest([file], lambda: 1 // 0)
 
 
 def test_what_is_written_for_ever_is_read_all_the_same(
