@@ -152,7 +152,10 @@ def test_unknown_names(
     path = tmp_path / "config.yaml"
     path.write_text(FULL)
     assert cli.main(["explain", *arguments, "--config", str(path)]) == 1
-    assert capsys.readouterr() == ("", message)
+    out, said = capsys.readouterr()
+    assert out == ""
+    # What is odd about the configuration is said before.
+    assert said.endswith("\n" + message)
 
 
 def test_a_configuration_with_an_error_is_said_to_have_one(
