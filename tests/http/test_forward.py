@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import json
+import re
 import socket
 from base64 import b64encode
 from collections.abc import Awaitable, Callable
@@ -48,14 +49,21 @@ def always(answer: bytes) -> Answering:
 
 
 async def pass_back(answer: bytes, *fields: str, method: str = "GET", version: str = "1.1") -> bytes:
-    """Have an upstream answer with these bytes; return all that the client gets."""
+    """Have an upstream answer with these bytes; return what the client gets, but for what we add."""
     async with (
         scripted(always(answer)) as url,
         serving(unrun("a"), launch=answering_at(url)) as served,
         Wire.to(served) as wire,
     ):
         await wire.get("/upstream/a/x", "Connection: close", *fields, method=method, version=version)
-        return await wire.rest()
+        got = await wire.rest()
+    rest, count = OURS.subn(b"", got)
+    assert count == 1
+    return rest
+
+
+OURS = re.compile(rb"X-Swap-Model: a\r\nX-Swap-Wait-Ms: [0-9]+\r\n")
+"""What every answer says about itself."""
 
 
 # Requests -----------------------------------------------------------------------
