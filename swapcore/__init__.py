@@ -56,29 +56,32 @@ Two models, room for one, and a caller for each:
 test integrations against. `swapcore_http` is a whole server around it.
 """
 
-from swapcore.catalog import Catalog, Model
-from swapcore.collation import Policy
-from swapcore.commands import Command, Forward, Refusal, Reject, Start, Stop, StopReason
-from swapcore.engine import Engine
-from swapcore.errors import CatalogError, MisuseError, SwapcoreError
-from swapcore.events import (
-    Arrived,
-    BecameReady,
-    CatalogReplaced,
-    Event,
-    Exited,
-    LoadRequested,
-    Lost,
-    Progressed,
-    Released,
-    ShutdownRequested,
-    Tick,
-    UnloadRequested,
-    Urgency,
-)
-from swapcore.planning import Plan, Planner, one_at_a_time
-from swapcore.settings import Settings
-from swapcore.snapshot import Phase, Snapshot, TicketView, UpstreamView
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from swapcore.catalog import Catalog, Model
+    from swapcore.collation import Policy
+    from swapcore.commands import Command, Forward, Refusal, Reject, Start, Stop, StopReason
+    from swapcore.engine import Engine
+    from swapcore.errors import CatalogError, MisuseError, SwapcoreError
+    from swapcore.events import (
+        Arrived,
+        BecameReady,
+        CatalogReplaced,
+        Event,
+        Exited,
+        LoadRequested,
+        Lost,
+        Progressed,
+        Released,
+        ShutdownRequested,
+        Tick,
+        UnloadRequested,
+        Urgency,
+    )
+    from swapcore.planning import Plan, Planner, one_at_a_time
+    from swapcore.settings import Settings
+    from swapcore.snapshot import Phase, Snapshot, TicketView, UpstreamView
 
 __all__ = [
     "Arrived",
@@ -117,3 +120,45 @@ __all__ = [
     "Urgency",
     "one_at_a_time",
 ]
+
+_HOMES = {
+    "swapcore.catalog": ("Catalog", "Model"),
+    "swapcore.collation": ("Policy",),
+    "swapcore.commands": ("Command", "Forward", "Refusal", "Reject", "Start", "Stop", "StopReason"),
+    "swapcore.engine": ("Engine",),
+    "swapcore.errors": ("CatalogError", "MisuseError", "SwapcoreError"),
+    "swapcore.events": (
+        "Arrived",
+        "BecameReady",
+        "CatalogReplaced",
+        "Event",
+        "Exited",
+        "LoadRequested",
+        "Lost",
+        "Progressed",
+        "Released",
+        "ShutdownRequested",
+        "Tick",
+        "UnloadRequested",
+        "Urgency",
+    ),
+    "swapcore.planning": ("Plan", "Planner", "one_at_a_time"),
+    "swapcore.settings": ("Settings",),
+    "swapcore.snapshot": ("Phase", "Snapshot", "TicketView", "UpstreamView"),
+}
+"""Where the public names are defined. Each is imported when it is first asked for: whoever needs the
+planners alone, to check a configuration, need not wait for the engine."""
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> object:
+        for home, names in _HOMES.items():
+            if name in names:
+                from importlib import import_module  # noqa: PLC0415 - only who asks needs it.
+
+                value = globals()[name] = getattr(import_module(home), name)
+                return value
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

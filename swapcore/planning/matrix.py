@@ -3,7 +3,6 @@
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from fractions import Fraction
 from typing import Any, Self
 
 from attrs import field, frozen
@@ -98,8 +97,8 @@ class Matrix:
             if model not in bits:
                 raise PlanningError(("vars", name), f"there is no model {model!r}")
         costs = self._resolve_costs(bits)
-        exact = {model: Fraction(cost) for model, cost in costs.items()}
-        scale = math.lcm(*(cost.denominator for cost in exact.values()))
+        ratios = {model: cost.as_integer_ratio() for model, cost in costs.items()}
+        scale = math.lcm(*(denominator for _, denominator in ratios.values()))
         roots = compile_sets(self.sets, self.vars, bits)
         sets_of: dict[str, list[str]] = {}
         ids = tuple(bits)
@@ -113,7 +112,7 @@ class Matrix:
             ("_roots", roots),
             ("_sets_of", {model: tuple(names) for model, names in sets_of.items()}),
             # Whole numbers add up exactly, in whatever order.
-            ("_whole_costs", {model: int(cost * scale) for model, cost in exact.items()}),
+            ("_whole_costs", {model: above * (scale // below) for model, (above, below) in ratios.items()}),
             ("_whole_one", scale),
         ):
             object.__setattr__(self, name, value)

@@ -1,6 +1,5 @@
 """What is wrong with a configuration, where, and how is that said?"""
 
-import difflib
 import enum
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -220,6 +219,8 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     """Find the known name that was probably meant, whatever its case."""
     if len(name) > LONGEST_KEY:
         return None
+    import difflib  # noqa: PLC0415 - most configurations are right, and need not wait for it.
+
     folded = {candidate.casefold(): candidate for candidate in known}
     close = difflib.get_close_matches(name.casefold(), folded, n=1)
     return folded[close[0]] if close else None

@@ -6,6 +6,7 @@ and counts as not written, so that the rules can be asked about the rest.
 
 import math
 from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 from typing import Any, TypeVar
 
 import attrs
@@ -176,7 +177,7 @@ def _warn_of_fraction(value: object, where: Path, setting: Setting, report: Repo
 def _structure(picked: dict[str, Any], refuse: Refuse) -> Settings:
     while True:
         try:
-            return CONVERTER.structure(picked, Settings)
+            return _converter().structure(picked, Settings)
         except cattrs.ClassValidationError as error:
             # The next round has less to refuse: each of these values is gone by then.
             for keys, message in _leaves(error, ()):
@@ -322,7 +323,9 @@ CALLED = "called"
 """Under which key the data of a record holds its name. No setting is written so."""
 
 
+@cache
 def _converter() -> cattrs.Converter:
+    """Make what reads records. How it reads those of a class it works out when it meets the first of them."""
     converter = cattrs.Converter(detailed_validation=True)
 
     def hook(setting: Setting, kind: Kind) -> Callable[[Any, Any], object]:
@@ -349,11 +352,8 @@ def _converter() -> cattrs.Converter:
             case _:
                 return _reader(setting, kind)
 
-    def register(cls: type[attrs.AttrsInstance]) -> None:
+    def reading(cls: type[attrs.AttrsInstance]) -> Callable[[Any, Any], object]:
         settings, kinds = settings_of(cls), kinds_of(cls)
-        for kind in kinds.values():
-            if kind.shape in (Shape.RECORD, Shape.RECORDS, Shape.RECORD_LIST):
-                register(kind.of)
         overrides: dict[str, Any] = {
             name: override(rename=setting.key, struct_hook=hook(setting, kinds[name]))
             for name, setting in settings.items()
@@ -363,10 +363,7 @@ def _converter() -> cattrs.Converter:
                 # The number of a port is not written but counted.
                 is_name = each.name == attrs.fields(cls)[0].name
                 overrides[each.name] = override(rename=CALLED) if is_name else override(omit=True)
-        converter.register_structure_hook(cls, make_dict_structure_fn(cls, converter, **overrides))
+        return make_dict_structure_fn(cls, converter, _cattrs_use_linecache=False, **overrides)
 
-    register(Settings)
+    converter.register_structure_hook_factory(attrs.has, reading)
     return converter
-
-
-CONVERTER = _converter()

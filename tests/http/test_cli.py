@@ -160,11 +160,11 @@ def test_addresses(text: str, address: tuple[str, int]) -> None:
     assert arguments.address(text) == address
 
 
-def test_check_needs_neither_aiohttp_nor_an_event_loop(config: Path) -> None:
+def test_check_needs_neither_aiohttp_nor_an_event_loop_nor_the_engine(config: Path) -> None:
     code = (
         "import sys; from swapcore_http import cli; "
         f"assert cli.main(['check', '--config', {str(config)!r}]) == 0; "
-        "print(sorted({'aiohttp', 'anyio', 'asyncio'} & sys.modules.keys()))"
+        "print(sorted({'aiohttp', 'anyio', 'asyncio', 'difflib', 'swapcore.engine'} & sys.modules.keys()))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
