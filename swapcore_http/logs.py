@@ -5,8 +5,10 @@ brought them, so that the log says neither less nor more than what happened.
 """
 
 import atexit
+import contextlib
 import logging
 import sys
+from collections.abc import Callable
 
 from attrs import evolve
 
@@ -50,21 +52,38 @@ _REASONS = {
 def set_up_logging(level: str, to_stdout: str, time_format: str) -> None:
     """Send the log of this process to stdout until it ends.
 
+    Where stdout is no file of the system's, as in notebooks and tests, what is
+    written to it is left to that object.
+
     Args:
         level: The `logLevel` from which on the server's own entries count.
         to_stdout: Whose: `proxy` for the server's, `upstream`, `both` or `none`.
         time_format: A `logTimeFormat`; see `loglines.TIME_FORMATS`.
     """
-    outlet = Outlet(sys.stdout.fileno())
-    atexit.register(outlet.close)
+    write = _writer()
     root = logging.getLogger()
     # Without any handler, logging would write to stderr by itself.
-    root.addHandler(Lines(outlet.write, time_format) if to_stdout in {PROXY, BOTH} else logging.NullHandler())
+    root.addHandler(Lines(write, time_format) if to_stdout in {PROXY, BOTH} else logging.NullHandler())
     if to_stdout in {UPSTREAM, BOTH}:
-        hear_upstreams(lambda _, data: outlet.write(data))
+        hear_upstreams(lambda _, data: write(data))
     root.setLevel(logging.WARNING)
     set_log_level(level)
     logging.getLogger("aiohttp.server").addFilter(_is_no_garbage)
+
+
+def _writer() -> Callable[[bytes], None]:
+    try:
+        outlet = Outlet(sys.stdout.fileno())
+    except (AttributeError, OSError, ValueError):
+        return _print
+    atexit.register(outlet.close)
+    return outlet.write
+
+
+def _print(data: bytes) -> None:
+    """Write to whatever stdout is by then; it may be closed, or none at all."""
+    with contextlib.suppress(AttributeError, OSError, ValueError):
+        sys.stdout.write(data.decode(errors="replace"))
 
 
 def set_log_level(level: str) -> None:

@@ -142,7 +142,7 @@ def unknown(reference: str, declared: Iterable[str], *, in_model: bool) -> str:
         case "${PID}" | "${PORT}" | "${MODEL_ID}" if not in_model:
             return f"{reference} is known inside a model only"
         case "${PID}":
-            return f"{PID} is known in cmdStop only"
+            return f"{PID} is known in cmdStop and afterStop only"
         case "${PORT}":
             return f"contains {PORT}, but cmd does not; expected {PORT} in cmd too, or a fixed value here"
         case _ if reference.startswith("${env."):
@@ -152,5 +152,5 @@ def unknown(reference: str, declared: Iterable[str], *, in_model: bool) -> str:
         case _:
             meant = nearest(reference[2:-1], declared)
             hint = f" (did you mean ${{{meant}}}?)" if meant else ""
-            rest = f", {PORT}, {MODEL_ID} or, in cmdStop, {PID}" if in_model else ""
+            rest = f", {PORT}, {MODEL_ID} or, in cmdStop and afterStop, {PID}" if in_model else ""
             return f"unknown macro {reference}{hint}; expected a name under macros{rest}"

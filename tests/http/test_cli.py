@@ -1,14 +1,16 @@
 """Tests of `swapcore_http.cli`: what is said, and with which exit status."""
 
 import json
+import logging
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from swapcore import SwapcoreError, Tick
-from swapcore_http import arguments, cli, logs, serve
+from swapcore_http import arguments, cli, serve
 from swapcore_http.driver import EngineFailedError
 
 
@@ -17,6 +19,17 @@ def config(tmp_path: Path) -> Path:
     path = tmp_path / "config.yaml"
     path.write_text(f"models:\n  a:\n    cmd: {sys.executable} --port ${{PORT}}\n")
     return path
+
+
+@pytest.fixture
+def log_as_before() -> Iterator[None]:
+    """Undo what serving does to this process's log."""
+    loggers = [logging.getLogger(name) for name in ("", "swapcore_http", "aiohttp.server")]
+    before = [(each, each.level, list(each.handlers), list(each.filters)) for each in loggers]
+    yield
+    for each, level, handlers, filters in before:
+        each.setLevel(level)
+        each.handlers[:], each.filters[:] = handlers, filters
 
 
 def test_a_right_configuration_passes_in_silence(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -170,6 +183,7 @@ def test_check_needs_neither_aiohttp_nor_an_event_loop_nor_the_engine(config: Pa
     assert done.stdout == "[]\n"
 
 
+@pytest.mark.usefixtures("log_as_before")
 @pytest.mark.parametrize("nested", [False, True])
 def test_a_failed_engine_is_reported_with_its_last_events(
     nested: bool,  # noqa: FBT001
@@ -184,14 +198,13 @@ def test_a_failed_engine_is_reported_with_its_last_events(
         raise ExceptionGroup("outer", [failure])
 
     monkeypatch.setattr(serve, "serve", fail)
-    # The log goes to the process's own stdout, which a captured one is not.
-    monkeypatch.setattr(logs, "set_up_logging", lambda *_: None)
     assert cli.main(["serve", "--config", str(config)]) == 1
     said = capsys.readouterr().err
     assert "the engine failed; please report this, with its last events:" in said
     assert "12.500000 Tick()" in said
 
 
+@pytest.mark.usefixtures("log_as_before")
 def test_another_failure_is_not_taken_for_the_engine_s(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def fail(*_: object, **__: object) -> None:
         raise ExceptionGroup("outer", [EngineFailedError([]), SwapcoreError("something else")])

@@ -190,7 +190,7 @@ def test_the_same_rules_hold_and_say_everything_at_once() -> None:
         ),
         (
             "models.b.cmd: unknown macro ${X}; expected a name under macros, "
-            "${PORT}, ${MODEL_ID} or, in cmdStop, ${PID}"
+            "${PORT}, ${MODEL_ID} or, in cmdStop and afterStop, ${PID}"
         ),
         "models.b.aliases[1]: duplicate alias 'z'; it belongs to b already",
         "hooks.on_startup.preload[0]: no model is called 'nobody'; expected the name of a model",
