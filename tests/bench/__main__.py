@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from tests.bench import (
     config,
     engine,
+    inside,
     latency,
     memory,
     recording,
@@ -27,6 +28,7 @@ BENCHES: dict[str, Callable[[Options], Iterator[Figure]]] = {
     "solver": solver.run,
     "startup": startup.run,
     "requests": requests.run,
+    "inside": inside.run,
     "latency": latency.run,
     "streaming": streaming.run,
     "transfer": transfer.run,
@@ -34,7 +36,7 @@ BENCHES: dict[str, Callable[[Options], Iterator[Figure]]] = {
     "memory": memory.run,
     "recording": recording.run,
 }
-SHORT = ("engine", "requests", "latency", "streaming")
+SHORT = ("engine", "inside", "requests", "latency", "streaming")
 """Those of the short suite."""
 
 

@@ -8,13 +8,12 @@ what is left of that.
 """
 
 import asyncio
-import json
-import statistics
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
+from unittest.mock import patch
 
 import aiohttp
 from aiohttp import web
@@ -27,6 +26,7 @@ from swapcore_http.driver import Control, Driver
 from swapcore_http.logs import log_step
 from swapcore_http.present import Present
 from swapcore_http.serve import make_engine
+from swapcore_http.upstreams import Connection, Pool, Taker
 from tests.bench import passthrough
 from tests.bench.load import request_of
 from tests.bench.measure import Figure, figure
@@ -163,6 +163,11 @@ async def plain() -> AsyncIterator[web.Server]:
             yield server
 
 
+async def connect(pool: Pool, taker: Taker, *_: Any) -> None:
+    """Stand in for `Pool.connect`."""
+    wired(Connection(pool, taker))
+
+
 @asynccontextmanager
 async def ours(text: str) -> AsyncIterator[web.Server]:
     """Serve as `swapcore-http serve` does with that configuration."""
@@ -194,48 +199,34 @@ SERVERS: dict[str, Callable[[], Any]] = {
     "bare": bare,
     "plain": plain,
     "swapcore": lambda: ours(CONFIG),
+    "swapcore, with keys": lambda: ours(KEYS + CONFIG),
 }
 
 
 async def measure(rounds: int) -> dict[str, list[float]]:
     """Return the microseconds of processor time that one request took, in each round, by server."""
-    loop: Any = asyncio.get_running_loop()
-
-    async def connect(make: Callable[[], Any], *_: Any, **__: Any) -> None:
-        wired(make())
-
-    loop.create_connection = connect
     costs = defaultdict(list)
     async with AsyncExitStack() as stack:
+        stack.enter_context(patch.object(Pool, "connect", connect))
         clients = {}
         for name, server in SERVERS.items():
             made = await stack.enter_async_context(server())
             clients[name] = [Client(made) for _ in range(CLIENTS)]
-            stack.callback(lambda own=clients[name]: [client.hang_up() for client in own])
+            for client in clients[name]:
+                stack.callback(client.hang_up)
         for number in range(rounds + 3):
             for name, own in clients.items():
                 begun = time.process_time()
                 await asyncio.gather(*(client.ask(TURNS) for client in own))
                 # The first rounds connect, start and import.
-                if number >= 3:  # noqa: PLR2004
+                if number >= 3:
                     costs[name].append((time.process_time() - begun) / CLIENTS / TURNS * 1e6)
     return costs
 
 
 def run(options: Options) -> Iterator[Figure]:
-    costs = asyncio.run(measure(40 if options.short else 200))
+    costs = asyncio.run(measure(30 if options.short else 200))
     settled = {name: sorted(values)[: max(2, len(values) // 2)] for name, values in costs.items()}
     for name, values in settled.items():
         against = settled["plain"] if name.startswith("swapcore") else ()
         yield figure(f"one warm request, without sockets: {name}", values, "µs", baseline=against)
-
-
-if __name__ == "__main__":
-    print(
-        json.dumps(
-            {
-                name: round(statistics.quantiles(each, n=4)[0], 1)
-                for name, each in asyncio.run(measure(100)).items()
-            }
-        )
-    )
