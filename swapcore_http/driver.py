@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Self, assert_never
 
 import anyio
-from attrs import define, evolve, field, frozen
+from attrs import define, evolve, field
 
 from swapcore import (
     Arrived,
@@ -50,6 +50,7 @@ from swapcore import (
     Urgency,
 )
 from swapcore_http.lease import Clinging, EngineFailedError, Lease, NotUpError, RefusedError
+from swapcore_http.observing import Observation, Observers
 
 __all__ = ["Control", "Driver", "EngineFailedError", "Launch", "Lease", "Observation", "RefusedError"]
 
@@ -122,15 +123,6 @@ that is told to end before it could be.
 """
 
 
-@frozen
-class Observation:
-    """One step of the engine, for logs, metrics and journals."""
-
-    now: float
-    event: Event
-    commands: tuple[Command, ...]
-
-
 class Driver:
     """Runs an engine against launchers, inside an anyio event loop.
 
@@ -156,7 +148,7 @@ class Driver:
         self._engine = engine
         self._launch = launch
         self._clock = clock
-        self._observers = [] if observe is None else [observe]
+        self._observers = Observers(observe)
         self._inbox: deque[Event] = deque()
         self._draining = False
         self._closed = False
@@ -221,8 +213,12 @@ class Driver:
         self._on_leaving.append(tell)
 
     def watch(self, observe: Callable[[Observation], None]) -> None:
-        """Call that as well after each event from now on, as the driver's own `observe`."""
-        self._observers.append(observe)
+        """Call that as well after events from now on, as the driver's own `observe`.
+
+        It is not told of callers who are let through as they arrive, nor of
+        their being finished if nothing follows from that.
+        """
+        self._observers.watchers.append(observe)
 
     @property
     def failed(self) -> bool:
@@ -317,10 +313,7 @@ class Driver:
             return
         for command in commands:
             self._perform(command)
-        if self._observers:
-            observation = Observation(now, event, commands)
-            for observe in self._observers:
-                observe(observation)
+        self._observers.tell(now, event, commands)
         if self._engine.finished:
             self._finished.set()
 

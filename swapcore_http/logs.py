@@ -97,12 +97,18 @@ def _is_no_garbage(record: logging.LogRecord) -> bool:
     return type(error).__module__ != "aiohttp.http_exceptions"
 
 
+CALLERS = (Arrived, Released)
+
+
 def log_step(step: Observation) -> None:
     """Log what one step of the engine brought."""
-    if logger.isEnabledFor(logging.DEBUG) or not isinstance(step.event, Arrived | Released):
+    everything = logger.isEnabledFor(logging.DEBUG)
+    if everything or not isinstance(step.event, CALLERS):
         # Callers come and go all the time, and are not worth a look unless somebody wants to see them.
         _log_event(step.event)
     for command in step.commands:
+        if not everything and isinstance(command, Forward):
+            continue
         match command:
             case Forward(ticket, model, run):
                 logger.debug("forwarding request %d to %s (run %d)", ticket, model, run)

@@ -1,0 +1,62 @@
+"""Who hears of each step of the engine, and of which not?
+
+Most steps are callers who come for a model that is up and are let through at
+once, and their leaving: only who wants to hear everything hears of those.
+"""
+
+from collections.abc import Callable
+
+from attrs import define, field, frozen
+
+from swapcore import Arrived, Command, Event, Forward, Released
+
+__all__ = ["Observation", "Observers"]
+
+
+@frozen
+class Observation:
+    """One step of the engine, for logs, metrics and journals."""
+
+    now: float
+    event: Event
+    commands: tuple[Command, ...]
+
+
+@define(eq=False)
+class Observers:
+    """Those who hear of the steps of one engine."""
+
+    everything: Callable[[Observation], None] | None
+    """Hears of every step, before all others."""
+
+    watchers: list[Callable[[Observation], None]] = field(factory=list, init=False)
+    """Hear of no caller who is let through on arrival, nor of its leaving if nothing follows from that."""
+
+    _passing: set[int] = field(factory=set, init=False)
+    """The tickets of those callers who have not left."""
+
+    def tell(self, now: float, event: Event, commands: tuple[Command, ...]) -> None:
+        """Tell of one step."""
+        watchers = () if self._is_passing(event, commands) else self.watchers
+        if self.everything is None and not watchers:
+            return
+        observation = Observation(now, event, commands)
+        if self.everything is not None:
+            self.everything(observation)
+        for watch in watchers:
+            watch(observation)
+
+    def _is_passing(self, event: Event, commands: tuple[Command, ...]) -> bool:
+        if isinstance(event, Arrived):
+            if (
+                len(commands) != 1
+                or not isinstance(commands[0], Forward)
+                or commands[0].ticket != event.ticket
+            ):
+                return False
+            self._passing.add(event.ticket)
+            return True
+        if isinstance(event, Released) and event.ticket in self._passing:
+            self._passing.discard(event.ticket)
+            return not commands
+        return False
