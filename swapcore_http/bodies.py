@@ -104,6 +104,15 @@ class Kept:
         await self._write(piece)
         self.size += len(piece)
 
+    def add_at_once(self, content: aiohttp.StreamReader) -> bool:
+        """Keep all of a body that has come, if there is room for it in memory, and say whether there is."""
+        size = content.total_bytes
+        if size > IN_MEMORY or not self._bodies.take(size):
+            return False
+        self._taken = self.size = size
+        self._pieces.append(content.read_nowait())
+        return True
+
     def data(self) -> bytes | None:
         """Return all of it in one piece, if it is in memory."""
         if self._file is not None:
@@ -179,8 +188,8 @@ class Rest:
         self.announced = request.content_length
         self.ended = False
 
-    async def keep_at_once(self) -> bool:
-        """Keep it all if it has come already, as most do together with their heads; say whether it had.
+    def keep_at_once(self) -> bool:
+        """Keep it all if it has come already, as most do with their heads; say whether it is kept.
 
         Raises:
             ApiError: it is too long, or there is no room for it.
@@ -190,8 +199,7 @@ class Rest:
             return False
         if content.total_bytes > self._bodies.largest:
             raise self._bodies.too_large()
-        await self._kept.add(content.read_nowait())
-        return True
+        return self._kept.add_at_once(content)
 
     async def keep(self) -> None:
         """Read and keep it all.
@@ -388,7 +396,7 @@ class received:  # noqa: N801 - it is used as the functions here are.
         kept = self._kept
         try:
             rest = _rest(self._request, self._bodies, kept)
-            if rest is None or await rest.keep_at_once():
+            if rest is None or rest.keep_at_once():
                 return Body(kept)
             await rest.keep()
         except BaseException:

@@ -43,6 +43,7 @@ PRIORITY, PATIENCE = "X-Swap-Priority", "X-Swap-Patience"
 MODEL, WAITED = "X-Swap-Model", "X-Swap-Wait-Ms"
 """The fields of an answer that say which model gave it, and how long it was waited for."""
 
+NAMED = MODEL.encode()
 NOT_WAITED = (WAITED.encode(), b"0")
 
 CANCELLED = "the request was cancelled by an operator"
@@ -197,11 +198,13 @@ async def _ask_model(asked: Asked, model: str) -> web.StreamResponse:
     config = context.config.models.get(model)
     if config is None:
         raise _gone(model)
-    manner = evolve(
-        _manner(request, recording, _kept_back(request, forward_auth=config.forward_auth)),
+    manner = _manner(
+        request,
+        recording,
+        _kept_back(request, forward_auth=config.forward_auth),
         limits=_limits(context, config),
         drain=config.on_client_abort == "drain",
-        extra=((MODEL.encode(), _shown(model).encode()), NOT_WAITED, *_for_pages(request)),
+        extra=((NAMED, _shown(model).encode()), NOT_WAITED, *_for_pages(request)),
     )
     asked_at = context.driver.now()
     if recording is not None and priority:
@@ -245,7 +248,12 @@ async def _ask_peer(asked: Asked, model: PeerModel) -> web.StreamResponse:
     stopped = {name.lower().encode() for name in request.headers if name.lower().startswith("x-forwarded-")}
     stopped |= _kept_back(request, forward_auth=peer.forward_auth)
     # Its own name, and not that which this server is known by.
-    manner = _manner(request, asked.recording, frozenset({*stopped, b"host"}))
+    without = frozenset({*stopped, b"host"})
+    named = (NAMED, _shown(model).encode())
+    limits = Limits(peer.timeouts.connect, peer.timeouts.response_header)
+    manner = _manner(
+        request, asked.recording, without, limits=limits, extra=(named, *_for_pages(request)), forwarded=False
+    )
     if peer.api_key:
         key = peer.api_key.encode(errors="surrogateescape")
         manner = evolve(
@@ -257,9 +265,6 @@ async def _ask_peer(asked: Asked, model: PeerModel) -> web.StreamResponse:
                 (b"x-api-key", key),
             ),
         )
-    limits = Limits(peer.timeouts.connect, peer.timeouts.response_header)
-    named = (MODEL.encode(), _shown(model).encode())
-    manner = evolve(manner, limits=limits, forwarded=False, extra=(named, *_for_pages(request)))
     # It has no run, and waits for nothing here.
     manner = asked.leased(0, manner)
     to = Loose(f"the peer {peer.id}", peer.proxy, peers.number(peer))
@@ -345,16 +350,23 @@ def _limits(context: Context, model: ModelConfig) -> Limits:
     return Limits(timeouts.connect, timeouts.response_header, model.stall_timeout, nobody_is_due)
 
 
-def _manner(request: web.Request, recording: Recording | None, without: frozenset[bytes]) -> Manner:
+def _manner(
+    request: web.Request,
+    recording: Recording | None,
+    without: frozenset[bytes],
+    *,
+    limits: Limits,
+    extra: Fields,
+    drain: bool = False,
+    forwarded: bool = True,
+) -> Manner:
     """Have the answer listened to, if anybody does, and packed only in ways that can be unpacked."""
     accepted = request.headers.get("Accept-Encoding")
-    if recording is None or accepted is None or (readable := acceptable(accepted)) == accepted:
-        return Manner(tap=recording, request_without=without)
-    return Manner(
-        tap=recording,
-        request_extra=((b"Accept-Encoding", readable.encode("latin-1")),),
-        request_without=without | {b"accept-encoding"},
-    )
+    request_extra: Fields = ()
+    if recording is not None and accepted is not None and (readable := acceptable(accepted)) != accepted:
+        request_extra = ((b"Accept-Encoding", readable.encode("latin-1")),)
+        without |= {b"accept-encoding"}
+    return Manner(recording, extra, request_extra, without, forwarded, limits, drain)
 
 
 def _kept_back(request: web.Request, *, forward_auth: bool) -> frozenset[bytes]:
