@@ -45,7 +45,12 @@ def as_yaml(data: Mapping[str, Any]) -> str:
 
 def plain_settings(config: Config) -> dict[str, Any]:
     """Return the same as plain data, as YAML and JSON have it."""
-    return _record(config, {"models": config.as_written})
+    data = _record(config, {"models": config.as_written})
+    router = data.get("routing", {}).get("router")
+    if router is not None:
+        # Once this is written, groups and matrix must stand below it.
+        router["settings"] = {key: data.pop(key) for key in ("groups", "matrix") if key in data}
+    return data
 
 
 class Representer(SafeRepresenter):

@@ -99,6 +99,14 @@ def test_a_matrix_keeps_the_order_of_its_sets() -> None:
     assert list(again.matrix.sets if again.matrix else ()) == ["z", "y"]
 
 
+def test_groups_stand_below_a_router_that_is_written() -> None:
+    models = [ModelConfig(name, cmd="${PORT}") for name in "ab"]
+    config = Config(models, router="group", groups=[GroupConfig("g", members=["a"])])
+    assert loads(dumps(config), env={}).config == config
+    config = Config(models, router="matrix", matrix=MatrixConfig({"s": "a & b"}))
+    assert loads(dumps(config), env={}).config == config
+
+
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12) | st.sampled_from(
     [
         "yes",
