@@ -121,6 +121,8 @@ class Lease:
     ) -> None:
         """Give the room back."""
         self._driver._release(self)
+        # Who was to be told holds the lease as well: they would stay until the garbage is looked for.
+        self._on_cut.clear()
 
     def on_cut(self, tell: Callable[[str], None]) -> None:
         """Call `tell` with the reason when the lease is cut; at once if it is already."""

@@ -63,8 +63,14 @@ class ApiError(Exception):
         self.headers = headers or {}
 
 
-def refusal_error(model: str, refused: RefusedError) -> ApiError:
-    """Say in HTTP that the engine refused a caller of that model, and why."""
+def refusal_error(model: str, refused: RefusedError, headers: Mapping[str, str] | None = None) -> ApiError:
+    """Say in HTTP that the engine refused a caller of that model, and why; `headers` are added."""
+    error = _refusal_error(model, refused)
+    error.headers = {**(headers or {}), **error.headers}
+    return error
+
+
+def _refusal_error(model: str, refused: RefusedError) -> ApiError:
     match refused.refusal:
         case Refusal.UNKNOWN_MODEL:
             return ApiError(HTTPStatus.NOT_FOUND, refused.detail or f"no model is called {model!r}")

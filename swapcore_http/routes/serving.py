@@ -225,9 +225,9 @@ async def _ask_model(asked: Asked, model: str) -> web.StreamResponse:
         idle = context.config.websocket_idle
         return await context.tunnels.lend(request, lend, target=target, manner=manner, idle=idle)
     except RefusedError as refused:
-        error = refusal_error(model, refused)
-        error.headers = {WAITED: str(round((context.driver.now() - asked_at) * 1000)), **error.headers}
-        raise error from None
+        waited = {WAITED: str(round((context.driver.now() - asked_at) * 1000))}
+        # A name for it here would be held by it, and keep the request until the garbage is looked for.
+        raise refusal_error(model, refused, waited) from None
     except NotUpError:
         message = f"{model} is not up, and to have it brought up takes a key with the scope swap"
         raise ApiError(HTTPStatus.FORBIDDEN, message) from None

@@ -78,9 +78,12 @@ class Wait:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Say nothing more."""
-        assert self._task is not None  # noqa: S101 - it was entered.
-        self._task.cancel()
-        await asyncio.wait([self._task])
+        # Kept, the task and this would hold each other, and the request with its body, until the
+        # garbage is looked for.
+        task, self._task = self._task, None
+        assert task is not None  # noqa: S101 - it was entered.
+        task.cancel()
+        await asyncio.wait([task])
 
     async def answer(
         self, lease: Leased, upstreams: Upstreams, *, target: str, body: Body, manner: Manner
