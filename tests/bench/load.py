@@ -209,7 +209,7 @@ async def put(order: dict[str, Any]) -> dict[str, Any]:
     reader, writer = await asyncio.open_connection("127.0.0.1", order["port"])
     begun, cpu = time.monotonic(), spent(order)
     size = order["bytes"]
-    head = f"PUT {order['path']} HTTP/1.1\r\nHost: x\r\nContent-Length: {size}\r\n\r\n"
+    head = f"PUT {order['path']} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {size}\r\n\r\n"
     writer.write(head.encode())
     piece = bytes(1 << 18)
     while size > 0:

@@ -40,7 +40,9 @@ def waiting() -> float:
     """Return the KB that each of many requests takes that wait for a model which never comes up."""
     with tempfile.TemporaryDirectory() as folder:
         config = Path(folder) / "config.yaml"
-        config.write_text("models:\n  a:\n    cmd: sleep 1000000\n    proxy: http://127.0.0.1:${PORT}\n")
+        config.write_text(
+            f"models:\n  a:\n    cmd: sleep 1000000\n    proxy: http://127.0.0.1:{free_port()}\n"
+        )
         with swapcore(config) as (port, child):
             return per_request(port, child.pid)
 
@@ -65,7 +67,7 @@ def per_request(port: int, pid: int) -> float:
 def asking(port: int, count: int) -> Iterator[None]:
     """Send that many requests, each on a connection of its own, and wait for no answer."""
     body = json.dumps(BODY).encode()
-    fields = f"Host: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
+    fields = f"Host: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
     head = f"POST {CHAT} HTTP/1.1\r\n{fields}\r\n\r\n"
     with ExitStack() as stack:
         for _ in range(count):
@@ -77,7 +79,7 @@ def asking(port: int, count: int) -> Iterator[None]:
 def streaming(server: Target) -> float:
     """Return the KB that each of many open streams takes."""
     before = settled(server.process)
-    head = b"GET /upstream/a/stream?count=1000&every=0.5 HTTP/1.1\r\nHost: x\r\n\r\n"
+    head = b"GET /upstream/a/stream?count=1000&every=0.5 HTTP/1.1\r\nHost: localhost\r\n\r\n"
     with ExitStack() as stack:
         for _ in range(STREAMS):
             client = stack.enter_context(socket.create_connection(("127.0.0.1", server.port)))
