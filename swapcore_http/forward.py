@@ -274,9 +274,10 @@ class _Exchange:
                 await self._stop_sending()
                 await self._send(fresh=True)
         except (CannotConnectError, UpstreamLostError) as error:
-            if isinstance(error, CutError | SilentError) or self._delivery.begun:
+            if isinstance(error, CutError | SilentError):
                 raise
-            # If the upstream has died, the news of that says why.
+            # If the upstream has died, the news of that says why. A lease that came back before it would
+            # let the dead one be evicted, as if it had never failed.
             await asyncio.sleep(LOSS_SHOWS_WITHIN)
             if self._lease.cut is not None:
                 raise self._cut_error(self._lease.cut) from error

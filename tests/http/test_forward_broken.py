@@ -8,8 +8,9 @@ import socket
 import anyio
 import pytest
 
-from swapcore import Phase, Urgency
+from swapcore import Lost, Phase, Stop, Urgency
 from swapcore_http import forward
+from swapcore_http.driver import Observation
 from tests.http.serving import Served, Wire, answering_at, fake, read_request, scripted, serving, unrun
 
 pytestmark = pytest.mark.anyio
@@ -92,6 +93,28 @@ async def test_answer_that_broke_off_is_said_in_the_log(caplog: pytest.LogCaptur
             await wire.rest()
     (record,) = [record for record in caplog.records if record.name == forward.__name__]
     assert record.message.startswith("a: an answer broke off: ")
+
+
+async def test_upstream_that_dies_midway_has_died_though_another_model_waits(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    steps: list[Observation] = []
+    with caplog.at_level(logging.WARNING, logger=forward.__name__):
+        async with serving(fake("a"), fake("b")) as served, Wire.to(served) as first:
+            served.driver.watch(steps.append)
+            await first.post(CHAT, stream("a", gate="g", die_after=1))
+            await served.until_leased("a")
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(served.chat, "b")
+                await served.until_waiting("b")
+                await served.open_gate("a", "g", 2)
+                await first.rest()
+    # Had its lease come back first, it would have been stopped to make room.
+    assert [step.event.run for step in steps if isinstance(step.event, Lost)] == [1]
+    assert not any(
+        isinstance(command, Stop) and command.model == "a" for step in steps for command in step.commands
+    )
+    assert "a: an answer broke off: a went away: exited with status 9" in caplog.text
 
 
 async def test_upstream_that_dies_before_its_answer() -> None:
