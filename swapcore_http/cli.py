@@ -9,6 +9,7 @@ import contextlib
 import gc
 import json
 import math
+import os
 import sys
 from functools import partial
 
@@ -38,10 +39,18 @@ def main(arguments: list[str] | None = None) -> int:
     """
     options = parsed(arguments)
     try:
-        return _run(options)
+        status = _run(options)
+        # There is none if the shell was told to close it.
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except KeyboardInterrupt:
         # Before the server minds its signals, or during another command.
         return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever reads, such as `head`, has enough; what is left is written to nowhere as the process ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    return status
 
 
 def _run(options: argparse.Namespace) -> int:

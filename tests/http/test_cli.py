@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -222,6 +223,25 @@ def test_ctrl_c_before_the_server_is_up_is_no_traceback(
 
     monkeypatch.setattr(cli, "load", interrupt)
     assert cli.main(["serve", "--config", str(config)]) == 130
+
+
+@pytest.mark.parametrize("command", [["schema"], ["check", "--json", "--config", "/nowhere.yaml"]])
+def test_a_reader_who_has_enough_is_no_traceback(command: list[str]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") as closed:
+        ended = subprocess.run(
+            [sys.executable, "-c", "from swapcore_http.cli import main; raise SystemExit(main())", *command],
+            stdout=closed,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+    assert (ended.returncode, ended.stderr) == (1, b"")
+
+
+def test_an_output_that_is_closed_is_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+    assert cli.main(["schema"]) == 0
 
 
 def test_serving_raises_the_limit_of_open_files(config: Path) -> None:
