@@ -350,7 +350,7 @@ class Driver:
         if reject.refusal is not Refusal.START_FAILED or "\n" in reject.detail:
             return reject
         lines = next((control.output() for control in self._runs.values() if control._model == model), "")
-        return evolve(reject, detail=f"{reject.detail}; its last output:\n{lines}") if lines else reject
+        return evolve(reject, detail=f"{reject.detail}\nits last output:\n{lines}") if lines else reject
 
     async def _live(self, start: Start, control: Control) -> None:
         """Run the launcher and report the exit, however it ends."""

@@ -113,4 +113,4 @@ async def until_free(model: ModelConfig, port: int | None, process: Process, gua
 def with_output(detail: str, process: Process) -> str:
     """Add the last lines that a process has written, if there are any."""
     lines = process.output.last_lines()
-    return f"{detail}; its last output:\n{lines}" if lines else detail
+    return f"{detail}\nits last output:\n{lines}" if lines else detail

@@ -128,7 +128,7 @@ async def test_upstream_that_is_never_ready(flag: str) -> None:
     async with serving(fake("a", flags={flag: True, "print": "hello"}, health_check_timeout=1)) as served:
         status, _, answer = await served.chat("a")
         assert status == 502
-        assert message(answer).startswith("starting a failed: not ready within 1 s; its last output:\nhello")
+        assert message(answer).startswith("starting a failed: not ready within 1 s\nits last output:\nhello")
         await served.until_phase("a", Phase.STOPPED)
 
 

@@ -53,7 +53,7 @@ async def test_a_start_that_times_out_is_stopped_and_tells_what_it_said(
         run.stop(StopReason.START_TIMEOUT)
         detail = await run.end()
     assert detail.startswith("stopped (start_timeout): killed by SIGTERM after ")
-    assert "; its last output:\nreading weights" in detail
+    assert "\nits last output:\nreading weights" in detail
     assert run.recorder.but_progress() == []
 
 
@@ -135,7 +135,7 @@ async def test_killed_from_outside_it_is_lost(runs: Launcher) -> None:
         os.kill((await run.get("/events"))["pid"], signal.SIGKILL)
         detail = await run.end()
     assert detail.startswith("killed by SIGKILL after ")
-    assert "; its last output:\nlistening on " in detail
+    assert "\nits last output:\nlistening on " in detail
     assert run.recorder.but_progress() == [BecameReady("m", 1), Lost("m", 1, detail)]
 
 

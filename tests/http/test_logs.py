@@ -40,9 +40,9 @@ from swapcore_http.logs import log_step
         (BecameReady("a", 3), (), ["INFO a (run 3) is ready"]),
         (Lost("a", 3, "exit status 1"), (), ["WARNING a (run 3) has died: exit status 1"]),
         (
-            Exited("a", 3, "exited with status 1; its last output:\n2026 [INFO] forged"),
+            Exited("a", 3, "exited with status 1\nits last output:\n2026 [INFO] forged"),
             (),
-            ["INFO a (run 3) is over: exited with status 1; its last output:\n    2026 [INFO] forged"],
+            ["INFO a (run 3) is over: exited with status 1\n    its last output:\n    2026 [INFO] forged"],
         ),
         (Exited("a", 3, "stopped"), (), ["INFO a (run 3) is over: stopped"]),
         (
