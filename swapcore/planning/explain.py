@@ -59,7 +59,7 @@ def _price(planner: Planner, model: str, loss: float) -> str:
     if loss <= 0:
         return "it is leaving already"
     if math.isinf(loss):
-        return "it may not leave now, so the target has to wait"
+        return "it may not leave, and while it is up the target cannot come in"
     configured = planner.costs.get(model, 1.0) if isinstance(planner, Matrix) and planner.costs else None
     price = f"its loss is {loss % BUSY:.3g}" if configured is None else f"its cost is {configured:g}"
     return f"{price}, and it has to finish what it serves" if loss >= BUSY else price

@@ -214,7 +214,7 @@ def test_a_pinned_model_does_not_leave(tmp_path: Path, capsys: pytest.CaptureFix
         "A request for a would have to evict b, which cannot be done.",
         (
             "  b leaves: they share a group that holds one model at a time ((default)); "
-            "it may not leave now, so the target has to wait"
+            "it may not leave, and while it is up the target cannot come in"
         ),
     ]
 
