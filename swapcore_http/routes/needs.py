@@ -66,7 +66,7 @@ NEEDS: dict[str, Need] = {
     "* /upstream": OPEN,
     "GET /": OPEN,
     "GET /health": OPEN,
-    "GET /openapi.json": OPEN,
+    "GET /openapi.json": KEY,
     "GET /wol-health": OPEN,
     # These show only the models that the key is for.
     "GET /v1/models": KEY,
