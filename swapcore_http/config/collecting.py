@@ -32,6 +32,8 @@ class Source:
     text: str | bytes
     _lines: list[str] | None = None
     _shown: dict[int, str] = field(factory=dict)
+    _masked: dict[int, str] = field(factory=dict)
+    """The lines that were asked for: there can be thousands of problems in a long one."""
 
     @property
     def lines(self) -> list[str]:
@@ -42,10 +44,12 @@ class Source:
 
     def shown(self, number: int) -> str:
         """Return a line as it may be shown: what may be a secret is masked, and the columns are kept."""
-        known = self._shown.get(number)
-        if known is None:
-            known = self.lines[number - 1] if number <= len(self.lines) else ""
-        return masked(known)
+        if number not in self._masked:
+            known = self._shown.get(number)
+            if known is None:
+                known = self.lines[number - 1] if number <= len(self.lines) else ""
+            self._masked[number] = masked(known)
+        return self._masked[number]
 
     def hide(self, span: Span) -> None:
         """Mask what stands there."""
@@ -53,6 +57,7 @@ class Source:
             line = self._shown.get(number, self.lines[number - 1])
             start = span.column - 1 if number == span.line else len(line) - len(line.lstrip())
             end = span.end_column - 1 if number == span.end_line else len(line)
+            self._masked.pop(number, None)
             self._shown[number] = line[:start] + "*" * (min(end, len(line)) - start) + line[end:]
 
 

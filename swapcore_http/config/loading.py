@@ -134,10 +134,11 @@ def _part(
         written = source.decode(text)
         filled = fill(written, env, lambda: source.reads(written))
         values |= filled.values
-        for each in filled.faults:
-            span = source.span_of(written, each.start, each.end)
-            collector.add(Severity.ERROR, "", each.message, span, number)
         if filled.faults:
+            span_at = source.spans_in(written)
+            for each in filled.faults:
+                span = span_at(each.start, each.end)
+                collector.add(Severity.ERROR, "", each.message, span, number)
             return None
         tree = source.parse(filled.text, filled.original if filled.pieces else None)
     except source.SourceError as error:

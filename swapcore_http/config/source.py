@@ -11,7 +11,7 @@ better what is wrong.
 import contextlib
 import os
 import re
-from bisect import bisect
+from bisect import bisect, bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from itertools import takewhile
 from types import NoneType
@@ -51,7 +51,7 @@ __all__ = [
     "parse",
     "read",
     "reads",
-    "span_of",
+    "spans_in",
 ]
 
 LARGEST_FILE = 1_000_000
@@ -417,10 +417,16 @@ def _mark_span(error: MarkedYAMLError) -> Span | None:
     return Span(mark.line + 1, mark.column + 1, mark.line + 1, mark.column + 1)
 
 
-def span_of(text: str, start: int, end: int) -> Span:
-    """Say where these characters stand, which are in one line."""
-    span = _span_at(text[:start])
-    return Span(span.line, span.column, span.line, span.column + end - start)
+def spans_in(text: str) -> Callable[[int, int], Span]:
+    """Make what says where characters of a text stand that are in one line."""
+    ends = [match.end() for match in LINE_END.finditer(text)]
+
+    def span(start: int, end: int) -> Span:
+        before = bisect_right(ends, start)
+        column = start - (ends[before - 1] if before else 0) + 1
+        return Span(before + 1, column, before + 1, column + end - start)
+
+    return span
 
 
 def _span_at(before: str) -> Span:

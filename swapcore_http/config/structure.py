@@ -32,6 +32,9 @@ __all__ = ["settings_from"]
 MODELS = "models"
 PRELOAD = "hooks.on_startup.preload"
 
+MOST_RECORDS = 5000
+"""Models, or groups and the like, that a configuration may have: reading each of them takes time."""
+
 Refuse = Callable[[Path, str], None]
 Value = TypeVar("Value")
 
@@ -148,6 +151,9 @@ def _pick_records(
 ) -> dict[str, Any]:
     if not isinstance(value, dict):
         ears.refuse(path, f"{describe(value)} is not a mapping; expected {setting.expected}")
+        return {}
+    if len(value) > MOST_RECORDS:
+        ears.refuse(path, f"there are {len(value)}; expected at most {MOST_RECORDS}")
         return {}
     records: dict[str, Any] = {}
     for name, record in value.items():
