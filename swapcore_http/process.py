@@ -69,7 +69,8 @@ class Process:
         """
         await self.wait()
         pause = FIRST_LOOK
-        while not self._gone and await to_thread.run_sync(_kill_rest, self.pid, self._mark):
+        known: set[tuple[int, str]] = set()
+        while not self._gone and await to_thread.run_sync(_kill_rest, self.pid, self._mark, known):
             await anyio.sleep(pause)
             pause = min(2 * pause, LONGEST_LOOK)
         self._gone = True
@@ -145,8 +146,14 @@ async def running(
         output.close()
 
 
-def _kill_rest(group: int, mark: str) -> bool:
+def _kill_rest(group: int, mark: str, known: set[tuple[int, str]]) -> bool:
     """Kill what is left of a group whose leader has been reaped, and all with that mark.
+
+    Args:
+        group: The group.
+        mark: The mark; empty for none.
+        known: What was found before, by numbers and times of start. One that
+            ends loses its environment, and with it the mark, before its files.
 
     Returns:
         Whether there was any.
@@ -157,8 +164,14 @@ def _kill_rest(group: int, mark: str) -> bool:
     left = [
         entry
         for entry in entries
-        if entry.alive and ((is_ours and entry.group == group) or (mark and entry.mark == mark))
+        if entry.alive
+        and (
+            (is_ours and entry.group == group)
+            or (mark and entry.mark == mark)
+            or (entry.pid, entry.started) in known
+        )
     ]
+    known.update((entry.pid, entry.started) for entry in left)
     if is_ours and any(entry.group == group for entry in left):
         # At once, so that none of them can start another meanwhile.
         with suppress(ProcessLookupError, PermissionError):

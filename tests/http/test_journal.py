@@ -390,7 +390,9 @@ def test_a_disk_that_does_not_keep_up_costs_steps_but_no_memory_and_no_time(
     with caplog.at_level(logging.WARNING):
         log += play(recorder._engine, recorder.record, events[5:150])
     assert "its disk does not keep up" in caplog.text
-    assert sum(piece.size for piece in recorder._pieces) <= 3000
+    # One header, with all that waits in it, may come on top.
+    longest = max(len(line) for piece in recorder._pieces for line in piece.lines)
+    assert sum(piece.size for piece in recorder._pieces) <= 3000 + longest
     assert recorder.dropped > 50
     answer.set()
     flushing.join()

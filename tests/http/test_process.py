@@ -227,7 +227,7 @@ async def test_a_group_that_does_not_die_is_waited_for(
 def test_a_number_that_is_free_again_is_nobodys_group() -> None:
     # A process that leads a group and lives: whoever looks for the remains of a group finds somebody else.
     with subprocess.Popen([SHELL, "-c", "read line"], stdin=subprocess.PIPE, process_group=0) as other:
-        assert not process_module._kill_rest(other.pid, "")
+        assert not process_module._kill_rest(other.pid, "", set())
         assert is_alive(other.pid)
 
 
@@ -340,3 +340,18 @@ async def test_what_has_left_the_group_is_found_by_its_mark(env: dict[str, str],
         async with running(["sleep", "100"], env, name="b", mark="life.11") as other:
             await process.gone()
             assert strays(marked) == [other.pid]
+
+
+def test_one_that_ends_without_its_environment_is_still_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The mark goes with the memory, and what else it holds goes after that."""
+    marked = table.Entry(2_000_000_001, 2_000_000_001, "S", "77", "life.1")
+    ending = marked._replace(state="R", mark="")
+    another = ending._replace(started="99")
+    looks = iter([[marked], [ending], [another]])
+    monkeypatch.setattr(process_module, "processes", lambda: next(looks))
+    known: set[tuple[int, str]] = set()
+    assert [process_module._kill_rest(2_000_000_000, "life.1", known) for _ in range(3)] == [
+        True,
+        True,
+        False,
+    ]
