@@ -38,7 +38,7 @@ class Recorder:
         self._news = anyio.Event()
 
     async def wait_for(self, kind: type[Event]) -> Any:
-        with anyio.fail_after(20):
+        with anyio.fail_after(60):
             while True:
                 for event in self.events:
                     if isinstance(event, kind):
@@ -74,14 +74,14 @@ class Run:
         self.control._told(Stop("m", 1, reason, force))
 
     async def end(self) -> str:
-        with anyio.fail_after(20):
+        with anyio.fail_after(60):
             await self.over.wait()
         assert self.detail is not None
         return self.detail
 
     async def get(self, path: str) -> Any:
         def ask() -> Any:
-            with urllib.request.urlopen(self.url + path, timeout=20) as answer:  # noqa: S310 - our own URL.
+            with urllib.request.urlopen(self.url + path, timeout=60) as answer:  # noqa: S310 - our own URL.
                 return json.load(answer)
 
         return await to_thread.run_sync(ask)

@@ -49,6 +49,6 @@ def open_files() -> int:
 
 async def until(condition: Callable[[], object]) -> None:
     """Wait for something that happens in another process and tells nobody."""
-    with anyio.fail_after(20):
+    with anyio.fail_after(60):
         while not condition():  # noqa: ASYNC110 - there is no event to wait for.
             await anyio.sleep(0.005)

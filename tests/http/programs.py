@@ -19,7 +19,7 @@ from attrs import define, field
 from tests.http import fake_upstream
 from tests.http.processes import mark, strays, until
 
-DEADLINE = 30.0
+DEADLINE = 60.0
 
 
 @define

@@ -37,7 +37,7 @@ from swapcore_http.serve import make_engine
 from tests.http import fake_upstream
 from tests.http.processes import until
 
-DEADLINE = 30.0
+DEADLINE = 60.0
 """Seconds after which whatever a test waits for is not coming."""
 
 Answer = tuple[int, dict[str, str], Any]

@@ -48,7 +48,7 @@ class Client:
         self.writer.write(data)
 
     async def status(self) -> int:
-        with anyio.fail_after(10):
+        with anyio.fail_after(60):
             head = await self.reader.readuntil(b"\r\n\r\n")
             length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r")[0])
             await self.reader.readexactly(length)
@@ -56,7 +56,7 @@ class Client:
 
     async def rest(self) -> bytes:
         """Read up to the end, whichever way it ends."""
-        with anyio.fail_after(10), suppress(ConnectionError):
+        with anyio.fail_after(60), suppress(ConnectionError):
             return await self.reader.read()
         return b""
 
@@ -79,7 +79,7 @@ async def ask_slowly(stack: AsyncExitStack, url: str, trust: ssl.SSLContext | No
         b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n"
         b"Expect: 100-continue\r\n\r\n"
     )
-    with anyio.fail_after(10):
+    with anyio.fail_after(60):
         assert b" 100 " in await client.reader.readuntil(b"\r\n\r\n")
     return client
 
@@ -146,7 +146,7 @@ async def test_those_who_are_refused_at_once_are_few(monkeypatch: pytest.MonkeyP
 
 async def until_told(stack: AsyncExitStack, url: str) -> bytes:
     """Come again until the server has noticed that another has gone."""
-    with anyio.fail_after(10):
+    with anyio.fail_after(60):
         while not (said := await (await Client.of(stack, url)).rest()):
             pass
     return said

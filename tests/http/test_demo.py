@@ -27,7 +27,7 @@ from swapcore_http.launcher import process_launch
 from swapcore_http.ports import Ports
 from tests.http.processes import MARK, mark, strays
 
-WAIT = 20
+WAIT = 60
 
 
 def free_port() -> int:

@@ -280,7 +280,7 @@ async def test_driven_by_a_real_engine_models_are_swapped(runs: Launcher) -> Non
     answers = []
     async with Driver(Engine(config.catalog()), launch) as driver:
         for name in "abba":
-            with anyio.fail_after(20):
+            with anyio.fail_after(60):
                 async with driver.lease(name) as lease:
                     run = Run(config.models[name])
                     run.control._url = lease.url

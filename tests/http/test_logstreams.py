@@ -17,7 +17,7 @@ pytestmark = pytest.mark.anyio
 
 async def read(reader: Reader) -> bytes:
     """Read until the end."""
-    with anyio.fail_after(20):
+    with anyio.fail_after(60):
         return b"".join([data async for data in reader.read()])
 
 

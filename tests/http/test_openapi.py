@@ -79,7 +79,7 @@ def try_all(served: Served) -> None:
             suppress_health_check=list(HealthCheck),
         )
         def attempt(case: Any) -> None:
-            response = case.call(base_url=served.base, timeout=20)
+            response = case.call(base_url=served.base, timeout=60)
             case.validate_response(
                 response,
                 checks=[

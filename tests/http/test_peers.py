@@ -174,7 +174,7 @@ async def test_streams_and_websockets() -> None:
         assert dict(fields)["X-Accel-Buffering"] == "no"
         assert b"".join(await wire.chunks()) == b"data: one\n\ndata: two\n\n"
         async with served.http.ws_connect(served.base + "/upstream/p/m/ws") as socket:
-            assert await socket.receive_str(timeout=20) == "/base/ws"
+            assert await socket.receive_str(timeout=60) == "/base/ws"
 
 
 # Down ---------------------------------------------------------------------------

@@ -71,7 +71,7 @@ def never(said: str) -> None:
 async def ready(
     url: str, endpoint: str = "/health", progressed: Callable[[str], None] = never, patience: float = 5.0
 ) -> str:
-    with anyio.fail_after(20):
+    with anyio.fail_after(60):
         return await wait_until_ready(
             url, endpoint, spawned=time.monotonic(), patience=patience, progressed=progressed
         )
@@ -102,7 +102,7 @@ async def test_it_waits_while_the_port_refuses() -> None:
         await anyio.wait_all_tasks_blocked()
         assert found == []
         async with Upstream(OK).listening(port=port):
-            with anyio.fail_after(20):
+            with anyio.fail_after(60):
                 while not found:  # noqa: ASYNC110 - the task tells nobody.
                     await anyio.sleep(0.005)
     assert found == [f"http://127.0.0.1:{port}"]
@@ -187,7 +187,7 @@ async def test_a_name_that_nobody_knows_is_not_listening() -> None:
 async def test_https_keeps_the_name_that_its_certificate_has() -> None:
     async with Upstream(OK).listening() as port:
         base = urlsplit(f"https://localhost:{port}")
-        with anyio.fail_after(20):
+        with anyio.fail_after(60):
             assert await readiness._wait_until_listening(base) == base
 
 
@@ -204,7 +204,7 @@ async def test_https_is_asked_through_tls() -> None:
     async with server, anyio.create_task_group() as tasks:
         port = server.sockets[0].getsockname()[1]
         tasks.start_soon(ready, f"https://127.0.0.1:{port}")
-        with anyio.fail_after(20):
+        with anyio.fail_after(60):
             await greeted.wait()
         tasks.cancel_scope.cancel()
 
@@ -241,12 +241,12 @@ async def test_cancelled_it_leaves_nothing_open() -> None:
     upstream = Upstream(NOTHING)
     async with upstream.listening() as port, anyio.create_task_group() as tasks:
         tasks.start_soon(ready, f"http://127.0.0.1:{port}")
-        with anyio.fail_after(20):
+        with anyio.fail_after(60):
             while not upstream.heads:  # noqa: ASYNC110 - the server tells nobody.
                 await anyio.sleep(0.005)
         tasks.cancel_scope.cancel()
     # Connections are closed in the next turn of the loop.
-    with anyio.fail_after(20):
+    with anyio.fail_after(60):
         while open_files() > files:  # noqa: ASYNC110 - likewise.
             await anyio.sleep(0.005)
 
@@ -276,7 +276,7 @@ async def test_a_host_that_swallows_connects_is_given_up(monkeypatch: pytest.Mon
 
     monkeypatch.setattr(readiness, "CONNECT_TIMEOUT", 0.01)
     monkeypatch.setattr(asyncio.get_running_loop(), "sock_connect", swallow)
-    with anyio.fail_after(20):
+    with anyio.fail_after(60):
         assert not await readiness._accepts("192.0.2.1", 80)
 
 

@@ -133,7 +133,7 @@ async def test_the_demo_greets_and_answers() -> None:
 
 
 def refuses(base_url: str) -> bool:
-    connection = http.client.HTTPConnection(base_url.removeprefix("http://"), timeout=5)
+    connection = http.client.HTTPConnection(base_url.removeprefix("http://"), timeout=60)
     try:
         connection.connect()
     except ConnectionRefusedError:

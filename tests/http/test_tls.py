@@ -28,7 +28,7 @@ def issue(authority: trustme.CA, folder: Path, name: str = "localhost") -> tuple
 
 
 def shown_by(port: int) -> bytes:
-    return ssl.get_server_certificate(("127.0.0.1", port), timeout=20).encode()
+    return ssl.get_server_certificate(("127.0.0.1", port), timeout=60).encode()
 
 
 async def test_the_program_serves_over_tls_and_reads_a_new_certificate(tmp_path: Path) -> None:
@@ -49,7 +49,7 @@ async def test_the_program_serves_over_tls_and_reads_a_new_certificate(tmp_path:
                     assert answer.status == 200
                     assert (await answer.text()).endswith("data: [DONE]\n\n")
             async with server.client.ws_connect(f"{base}/upstream/p/m/ws", ssl=trust) as socket:
-                assert await socket.receive_str(timeout=20) == "/base/ws"
+                assert await socket.receive_str(timeout=60) == "/base/ws"
             with pytest.raises(aiohttp.ClientConnectorCertificateError):
                 await server.client.get(base)
             port = int(base.rpartition(":")[2])

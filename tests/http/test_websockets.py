@@ -82,11 +82,11 @@ async def tunnelling(
 
 async def say(socket: aiohttp.ClientWebSocketResponse, text: str) -> str:
     await socket.send_str(text)
-    return str(await socket.receive_str(timeout=20))
+    return str(await socket.receive_str(timeout=60))
 
 
 async def closed_with(socket: aiohttp.ClientWebSocketResponse) -> int | None:
-    message = await socket.receive(timeout=20)
+    message = await socket.receive(timeout=60)
     assert message.type in {WSMsgType.CLOSE, WSMsgType.CLOSED}, message
     return socket.close_code
 
@@ -110,7 +110,7 @@ async def test_messages_of_all_sizes_get_through(path: str, target: str) -> None
         assert await say(socket, "hello") == f"{target}: hello"
         for size in (0, 1, 125, 126, 65_536, 5_000_000):
             await socket.send_bytes(b"x" * size)
-            assert len(await socket.receive_bytes(timeout=20)) == size
+            assert len(await socket.receive_bytes(timeout=60)) == size
         await served.until_leased("a")
         await socket.close(code=1000)
     await served.until_idle()
@@ -173,7 +173,7 @@ async def test_a_client_who_does_not_read_holds_its_upstream_back() -> None:
     ):
         await asyncio.wait_for(blocked.wait(), 20)
         for _ in range(count):
-            assert await socket.receive_bytes(timeout=20) == piece
+            assert await socket.receive_bytes(timeout=60) == piece
 
 
 async def test_other_protocols_do_not_pass() -> None:
@@ -220,7 +220,7 @@ async def test_a_model_may_speak_first_after_idling() -> None:
     ):
         await served.until_leased("a", 0)
         speak.set()
-        assert await socket.receive_str(timeout=20) == "by myself"
+        assert await socket.receive_str(timeout=60) == "by myself"
 
 
 async def test_idle_it_lets_its_model_go_and_says_so() -> None:

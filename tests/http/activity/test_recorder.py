@@ -74,7 +74,7 @@ async def test_what_is_written_needs_nobody_to_ask() -> None:
     told = asyncio.Event()
     recorder.subscribe(lambda *_: told.set())
     recorder.close(answered(recorder, USAGE))
-    with anyio.fail_after(20):
+    with anyio.fail_after(60):
         await told.wait()
     await recorder.stop()
 

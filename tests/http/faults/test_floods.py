@@ -135,12 +135,12 @@ async def mute(tmp_path: Path, stdout: int, **models: dict[str, object]) -> Asyn
             except aiohttp.ClientError:
                 return False
 
-        with anyio.fail_after(30):
+        with anyio.fail_after(60):
             while not await answers():  # noqa: ASYNC110 - it says so where nobody hears it.
                 await anyio.sleep(0.02)
         yield server
         server.signal()
-        with anyio.fail_after(30):
+        with anyio.fail_after(60):
             assert await process.wait() == 0
 
 

@@ -114,7 +114,7 @@ async def test_readers_are_bounded_and_leave_room_when_they_hang_up(monkeypatch:
             status, _, answer = await served.ask("GET", "/logs/stream")
             assert status == 503
             assert "2 read the log already" in answer["error"]["message"]
-        with anyio.fail_after(20):
+        with anyio.fail_after(60):
             while streams(served)._readers:  # noqa: ASYNC110 - nobody says when aiohttp has noticed.
                 await anyio.sleep(0.005)
 
@@ -140,7 +140,7 @@ async def test_streams_end_with_the_server() -> None:
     async with serving(fake("a")) as served, Wire.to(served) as wire:
         await wire.get("/logs/stream?no-history")
         await wire.head()
-        with anyio.fail_after(20):
+        with anyio.fail_after(60):
             await served.runner.cleanup()
         assert (await wire.rest()).endswith(b"0\r\n\r\n")
 
