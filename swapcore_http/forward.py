@@ -290,8 +290,8 @@ class _Exchange:
         head = self._head(upstreams.origin(lease.run, lease.url))
         self._reused = not fresh and upstreams.take(lease.run, relay)
         if not self._reused:
-            limit = self._manner.limits.connect
-            await relay.unless_over(upstreams.connect(lease.run, lease.url, relay, limit))
+            timeouts = self._manner.limits.connection
+            await relay.unless_over(upstreams.connect(lease.run, lease.url, relay, timeouts))
         connection = relay.connection
         if connection is not None:
             data = self._body.data

@@ -13,9 +13,10 @@ from typing import Any, Final, Protocol
 
 from attrs import frozen
 
+from swapcore_http.config import TimeoutsConfig
 from swapcore_http.delivery import Delivery, Nowhere
 from swapcore_http.framing import Fields, Framing, FramingError, Head, Spans
-from swapcore_http.upstreams import CONNECT_TIMEOUT, Connection
+from swapcore_http.upstreams import USUAL, Connection
 
 __all__ = [
     "DroppedError",
@@ -74,8 +75,8 @@ class Tap(Protocol):
 class Limits:
     """How long an upstream may take, in seconds."""
 
-    connect: float = CONNECT_TIMEOUT
-    """To accept a connection, TLS included; 0 for no limit."""
+    connection: TimeoutsConfig = USUAL
+    """To accept a connection, and how that is kept."""
 
     head: float = 0.0
     """From the end of the request to the head of the answer; 0 for no limit."""

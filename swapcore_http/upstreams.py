@@ -10,24 +10,36 @@ import socket
 import ssl
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, Final, Protocol, cast
 
 from aiohappyeyeballs import AddrInfoType, start_connection
 from attrs import define, field, frozen
 from yarl import URL
 
-__all__ = ["CONNECT_TIMEOUT", "CannotConnectError", "Connection", "Origin", "Taker", "Upstreams"]
+from swapcore_http.config import TimeoutsConfig
 
-IDLE: Final = 3.0
-"""Seconds that an idle connection is kept: less than the 5 of llama-server and vLLM, who close it then."""
+__all__ = ["USUAL", "CannotConnectError", "Connection", "Origin", "Taker", "Upstreams"]
 
-CONNECT_TIMEOUT: Final = 30.0
-"""Seconds that connecting to an upstream may take; it is ready, so this is a network gone away."""
+USUAL: Final = TimeoutsConfig()
+"""How connections are made and kept where nothing says otherwise."""
 
 HAPPY: Final[dict[str, Any]] = {"happy_eyeballs_delay": 0.25}
 
 NEXT_ADDRESS: Final = 0.25
 """Seconds after which a host's next address is tried beside the one before."""
+
+PROBE: Final = 15
+"""Seconds of silence after which a connection is probed where that is left to us."""
+
+PROBE_AFTER: Final = getattr(socket, "TCP_KEEPIDLE", None) or socket.TCP_KEEPALIVE  # type: ignore[attr-defined]
+"""What Linux, and what macOS, calls the time after which it is probed for the first time."""
+
+LONGEST_PROBE: Final = 32767
+"""What systems take at most for that."""
+
+NO_LIMIT: Final = 10.0**9
+"""Seconds that are not waited, for who does not take 0 for no limit."""
 
 PORTS: Final = {"http": 80, "https": 443}
 
@@ -152,7 +164,9 @@ class Connection(asyncio.Protocol):
         """See `asyncio.Protocol`."""
         self._wake(ConnectionResetError("the upstream closed the connection"))
         taker, self.taker = self.taker, None
-        if taker is not None:
+        if taker is None:
+            self._pool.gone(self)
+        else:
             taker.lost(exc)
 
     def pause_writing(self) -> None:
@@ -178,6 +192,9 @@ class Pool:
     """The connections to one run."""
 
     origin: Origin
+    timeouts: TimeoutsConfig = field(default=USUAL, init=False)
+    """How connections are kept, as whoever opened the last one wants it."""
+
     idle: deque[Connection] = field(factory=deque, init=False)
     """Those that nobody uses, the last used at the end."""
 
@@ -201,33 +218,52 @@ class Pool:
             return
         connection.idle_since = self._loop.time()
         self.idle.append(connection)
-        if self._timer is None:
-            self._timer = self._loop.call_later(IDLE, self._sweep)
+        kept = self.timeouts.idle_conn
+        if self._timer is None and kept > 0:
+            self._timer = self._loop.call_later(kept, self._sweep)
+
+    def gone(self, connection: Connection) -> None:
+        """Hear that the upstream has closed an idle connection."""
+        with suppress(ValueError):
+            self.idle.remove(connection)
 
     def _sweep(self) -> None:
         """Close what has been idle for too long; one timer serves them all."""
         self._timer = None
-        oldest = self._loop.time() - IDLE
-        while self.idle and self.idle[0].idle_since <= oldest:
-            self.idle.popleft().transport.abort()
-        if self.idle:
-            self._timer = self._loop.call_at(self.idle[0].idle_since + IDLE, self._sweep)
+        kept = self.timeouts.idle_conn
+        if kept > 0:
+            oldest = self._loop.time() - kept
+            while self.idle and self.idle[0].idle_since <= oldest:
+                self.idle.popleft().transport.abort()
+            if self.idle:
+                self._timer = self._loop.call_at(self.idle[0].idle_since + kept, self._sweep)
 
-    async def connect(self, taker: Taker, context: ssl.SSLContext | None, limit: float) -> None:
+    async def connect(self, taker: Taker, context: ssl.SSLContext | None, timeouts: TimeoutsConfig) -> None:
         origin = self.origin
         where = origin.name.decode()
+        self.timeouts = timeouts
+        what, limit = "connect to", timeouts.connect
         try:
-            async with asyncio.timeout(limit or None):
+            async with asyncio.timeout(limit if limit > 0 else None) as deadline:
                 # Asyncio's own race of addresses leaves its socket open if it is cancelled as it ends.
                 sock = await start_connection(await self._addresses(), happy_eyeballs_delay=NEXT_ADDRESS)
+                _have_probed(sock, timeouts.keepalive)
+                if origin.tls and not deadline.expired():
+                    what, limit = "agree on TLS with", timeouts.tls_handshake
+                    deadline.reschedule(self._loop.time() + limit if limit > 0 else None)
                 await self._loop.create_connection(
                     lambda: Connection(self, taker),
                     sock=sock,
                     ssl=context,
                     server_hostname=origin.host if origin.tls else None,
+                    # The limit is ours: asyncio's own would tell nothing of what took so long.
+                    ssl_handshake_timeout=NO_LIMIT if origin.tls else None,
                 )
-        except TimeoutError:
-            raise CannotConnectError(f"Cannot connect to {where} within {limit:g} s") from None
+        except TimeoutError as error:
+            if error.errno is not None:
+                # It is the system that has given up.
+                raise CannotConnectError(f"Cannot connect to {where}: {error.strerror}") from error
+            raise CannotConnectError(f"Cannot {what} {where} within {limit:g} s") from None
         except OSError as error:
             why = error.strerror or type(error).__name__
             raise CannotConnectError(f"Cannot connect to {where}: {why}") from error
@@ -249,6 +285,19 @@ class Pool:
             self.idle.pop().transport.abort()
 
 
+def _have_probed(sock: socket.socket, seconds: int) -> None:
+    """Have the system look whether the other side is there after so many seconds of silence, again and again.
+
+    0 leaves the time to us, and less than 0 has nobody look.
+    """
+    if seconds < 0:
+        return
+    after = min(seconds or PROBE, LONGEST_PROBE)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    sock.setsockopt(socket.IPPROTO_TCP, PROBE_AFTER, after)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, after)
+
+
 class Upstreams:
     """The connections to all runs."""
 
@@ -265,16 +314,16 @@ class Upstreams:
         pool = self._pools.get(run)
         return pool is not None and pool.take(taker)
 
-    async def connect(self, run: int, base_url: str, taker: Taker, limit: float) -> None:
+    async def connect(self, run: int, base_url: str, taker: Taker, timeouts: TimeoutsConfig = USUAL) -> None:
         """Open a new connection, and have it taken.
 
         Raises:
-            CannotConnectError: it cannot be had, or not within so many seconds (0: no limit).
+            CannotConnectError: it cannot be had, or not in the time that `timeouts` gives it.
         """
         pool = self._pool(run, base_url)
         if pool.origin.tls and self._context is None:
             self._context = ssl.create_default_context()
-        await pool.connect(taker, self._context if pool.origin.tls else None, limit)
+        await pool.connect(taker, self._context if pool.origin.tls else None, timeouts)
 
     def forget(self, run: int) -> None:
         """Close what is idle of a run that serves no more; what is in use ends with its lease."""

@@ -31,11 +31,11 @@ MOST_SUGGESTIONS = 50
 UNSUPPORTED: dict[type, dict[str, str]] = {
     Settings: {},
     ModelConfig: {},
-    TimeoutsConfig: dict.fromkeys(("keepalive", "tls_handshake", "expect_continue", "idle_conn"), ""),
-    PeerTimeoutsConfig: dict.fromkeys(("keepalive", "tls_handshake", "expect_continue", "idle_conn"), ""),
+    TimeoutsConfig: {"expect_continue": ""},
+    PeerTimeoutsConfig: {"expect_continue": ""},
     PeerConfig: {},
 }
-"""Settings that nothing honours yet, and what ignoring one would change; where that is little, it is empty.
+"""Settings that nothing honours, and what ignoring one would change; where that is little, it is empty.
 
 Whoever makes something honour a setting removes it here.
 """
@@ -66,7 +66,7 @@ def unsupported(record: attrs.AttrsInstance, path: Path) -> Iterator[Finding]:
             what = f"not supported yet, and to ignore it would change {changed}"
             yield Finding(where, f"{what}; expected no such key until a later release", at_key=True)
         else:
-            yield Finding(where, "has no effect yet", Severity.WARNING, at_key=True)
+            yield Finding(where, "has no effect here", Severity.WARNING, at_key=True)
 
 
 @frozen

@@ -71,12 +71,12 @@ class TimeoutsConfig:
     """How long a connection to an upstream may take, in seconds; 0 for no limit."""
 
     connect: int = field(default=30, metadata=written("connect", "seconds, 0 for no limit"))
-    """How long connecting may take."""
+    """How long connecting may take, before TLS."""
 
     keepalive: int = field(
-        default=30, metadata=written("keepalive", "seconds, 0 for the system's, less than 0 for never")
+        default=30, metadata=written("keepalive", "seconds, 0 for 15, less than 0 for never")
     )
-    """How long a silent connection is left alone before it is probed."""
+    """How long a silent connection is left alone before the system probes it, and between probes."""
 
     response_header: int = field(default=0, metadata=written("responseHeader", "seconds, 0 for no limit"))
     """How long the head of an answer may take after the request was sent."""
@@ -87,10 +87,10 @@ class TimeoutsConfig:
     expect_continue: int = field(
         default=1, metadata=written("expectContinue", "seconds, 0 to send the body at once")
     )
-    """How long the upstream may take to ask for a body that was announced with `Expect: 100-continue`."""
+    """Has no effect: bodies are sent at once, and this server itself answers `Expect: 100-continue`."""
 
-    idle_conn: int = field(default=90, metadata=written("idleConn", "seconds, 0 for no limit"))
-    """How long a connection that nobody uses is kept."""
+    idle_conn: int = field(default=3, metadata=written("idleConn", "seconds, 0 for no limit"))
+    """How long a connection that nobody uses is kept; servers of models close theirs, mostly after 5."""
 
 
 @frozen(kw_only=True)
@@ -99,6 +99,9 @@ class PeerTimeoutsConfig(TimeoutsConfig):
 
     response_header: int = field(default=60, metadata=written("responseHeader", "seconds, 0 for no limit"))
     """How long the head of an answer may take after the request was sent."""
+
+    idle_conn: int = field(default=90, metadata=written("idleConn", "seconds, 0 for no limit"))
+    """How long a connection that nobody uses is kept."""
 
 
 @frozen(kw_only=True)

@@ -250,7 +250,7 @@ async def _ask_peer(asked: Asked, model: PeerModel) -> web.StreamResponse:
     # Its own name, and not that which this server is known by.
     without = frozenset({*stopped, b"host"})
     named = (NAMED, _shown(model).encode())
-    limits = Limits(peer.timeouts.connect, peer.timeouts.response_header)
+    limits = Limits(peer.timeouts, peer.timeouts.response_header)
     manner = _manner(
         request, asked.recording, without, limits=limits, extra=(named, *_for_pages(request)), forwarded=False
     )
@@ -347,7 +347,7 @@ def _limits(context: Context, model: ModelConfig) -> Limits:
         )
 
     timeouts = model.timeouts
-    return Limits(timeouts.connect, timeouts.response_header, model.stall_timeout, nobody_is_due)
+    return Limits(timeouts, timeouts.response_header, model.stall_timeout, nobody_is_due)
 
 
 def _manner(

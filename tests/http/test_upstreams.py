@@ -3,12 +3,15 @@
 import asyncio
 import gc
 import socket
-from collections.abc import Callable
+import struct
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import anyio
 import pytest
 
-from swapcore_http.upstreams import CannotConnectError, Connection, Upstreams
+from swapcore_http.config import TimeoutsConfig
+from swapcore_http.upstreams import PROBE_AFTER, CannotConnectError, Connection, Upstreams
 from tests.http.processes import open_files
 
 pytestmark = pytest.mark.anyio
@@ -58,7 +61,7 @@ async def test_who_gives_up_while_connecting_leaves_no_socket(
         two_addresses(monkeypatch, port)
         upstreams, taker = Upstreams(), Keeps()
         files = open_files()
-        task = asyncio.ensure_future(upstreams.connect(1, f"http://{host}:{port}", taker, 5))
+        task = asyncio.ensure_future(upstreams.connect(1, f"http://{host}:{port}", taker))
         for _ in range(turns):
             await asyncio.sleep(0)
         cancelled = task.cancel()
@@ -84,7 +87,7 @@ async def test_the_first_address_that_answers_is_taken(monkeypatch: pytest.Monke
         port = listener.getsockname()[1]
         two_addresses(monkeypatch, port)
         upstreams, taker = Upstreams(), Keeps()
-        await upstreams.connect(1, f"http://twofold:{port}", taker, 5)
+        await upstreams.connect(1, f"http://twofold:{port}", taker)
         assert taker.connection is not None
         assert taker.connection.transport.get_extra_info("peername")[0] == "127.0.0.2"
         taker.connection.close()
@@ -93,7 +96,7 @@ async def test_the_first_address_that_answers_is_taken(monkeypatch: pytest.Monke
 
 async def test_a_name_that_nobody_knows_is_said() -> None:
     with pytest.raises(CannotConnectError, match=r"no-such-host\.invalid"):
-        await Upstreams().connect(1, "http://no-such-host.invalid:9", Keeps(), 5)
+        await Upstreams().connect(1, "http://no-such-host.invalid:9", Keeps())
 
 
 def test_closing_waits_until_the_sockets_are_closed() -> None:
@@ -102,10 +105,119 @@ def test_closing_waits_until_the_sockets_are_closed() -> None:
     async def use() -> None:
         with socket.create_server(("127.0.0.1", 0)) as listener:
             upstreams, taker = Upstreams(), Keeps()
-            await upstreams.connect(1, f"http://127.0.0.1:{listener.getsockname()[1]}", taker, 5)
+            await upstreams.connect(1, f"http://127.0.0.1:{listener.getsockname()[1]}", taker)
             assert taker.connection is not None
             taker.connection.give_back()
             await upstreams.close()
             assert taker.connection.transport.get_extra_info("socket").fileno() == -1
 
     asyncio.run(use())
+
+
+@contextmanager
+def listening() -> Iterator[tuple[socket.socket, str]]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener, f"127.0.0.1:{listener.getsockname()[1]}"
+
+
+async def connected(upstreams: Upstreams, url: str, **timeouts: int) -> Connection:
+    taker = Keeps()
+    await upstreams.connect(1, url, taker, TimeoutsConfig(**timeouts))
+    assert taker.connection is not None
+    return taker.connection
+
+
+@pytest.mark.parametrize(("keepalive", "after"), [(30, 30), (0, 15), (99999, 32767), (-1, None)])
+async def test_silent_connections_are_probed(keepalive: int, after: int | None) -> None:
+    with listening() as (_, where):
+        upstreams = Upstreams()
+        connection = await connected(upstreams, f"http://{where}", keepalive=keepalive)
+        sock = connection.transport.get_extra_info("socket")
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == (after is not None)
+        for option in (PROBE_AFTER, socket.TCP_KEEPINTVL):
+            assert after is None or sock.getsockopt(socket.IPPROTO_TCP, option) == after
+        connection.close()
+        await upstreams.close()
+
+
+@pytest.mark.parametrize("seconds", [3, 90, 0, -1])
+async def test_an_idle_connection_is_kept_for_as_long_as_is_said(
+    monkeypatch: pytest.MonkeyPatch, seconds: int
+) -> None:
+    loop = asyncio.get_running_loop()
+    real, late = loop.time, 0.0
+    monkeypatch.setattr(loop, "time", lambda: real() + late)
+    with listening() as (_, where):
+        upstreams = Upstreams()
+        connection = await connected(upstreams, f"http://{where}", idle_conn=seconds)
+        connection.give_back()
+        late = abs(seconds) - 0.5 if seconds > 0 else 1e6
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert not connection.transport.is_closing()
+        if seconds > 0:
+            late += 0.6
+            await until(connection.transport.is_closing)
+            assert not upstreams.take(1, Keeps())
+        else:
+            assert upstreams.take(1, Keeps())
+            connection.close()
+        await upstreams.close()
+
+
+async def test_what_its_upstream_has_closed_is_not_kept() -> None:
+    with listening() as (listener, where):
+        upstreams = Upstreams()
+        connection = await connected(upstreams, f"http://{where}", idle_conn=0)
+        connection.give_back()
+        pool = upstreams._pools[1]
+        assert list(pool.idle) == [connection]
+        listener.accept()[0].close()
+        await until(lambda: not pool.idle)
+        await upstreams.close()
+
+
+async def test_an_upstream_that_does_not_agree_on_tls_is_given_up() -> None:
+    with listening() as (listener, where):
+        upstreams = Upstreams()
+        files = open_files()
+        message = f"Cannot agree on TLS with {where} within 1 s"
+        with pytest.raises(CannotConnectError, match=message):
+            # Connecting has no limit, and has long been done.
+            await connected(upstreams, f"https://{where}", connect=0, tls_handshake=1)
+        await until(lambda: open_files() <= files)
+        # It ends, too, if it speaks no TLS at all.
+        talker = asyncio.ensure_future(asyncio.to_thread(_answers_plainly, listener))
+        with pytest.raises(CannotConnectError, match=f"Cannot connect to {where}: "):
+            await connected(upstreams, f"https://{where}", connect=0, tls_handshake=0)
+        await talker
+        await upstreams.close()
+
+
+def _answers_plainly(listener: socket.socket) -> None:
+    # The first in line is the one that was given up.
+    for _ in range(2):
+        with listener.accept()[0] as sock:
+            # Reset it in any case: nobody is to wait for the rest.
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            if sock.recv(1):
+                sock.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+                sock.recv(4096)
+
+
+async def test_an_upstream_that_does_not_accept_is_given_up() -> None:
+    # So many wait that no more are let in.
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        where = f"127.0.0.1:{listener.getsockname()[1]}"
+        waiting = []
+        for _ in range(3):
+            sock = socket.socket()
+            sock.setblocking(False)
+            sock.connect_ex(listener.getsockname())
+            waiting.append(sock)
+        with pytest.raises(CannotConnectError, match=f"Cannot connect to {where} within 1 s"):
+            await connected(Upstreams(), f"http://{where}", connect=1)
+        for sock in waiting:
+            sock.close()

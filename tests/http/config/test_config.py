@@ -242,8 +242,8 @@ def test_what_nothing_honours_is_said_wherever_a_configuration_is_from(
     assert str(caught.value).split("\n")[0] == f"c:1:1: apiKeys: {what}"
     loaded = loads("apiKeys: []\ncaptureBuffer: 9\nmodels: {a: {cmd: '${PORT}', ttl: 50}}", "c")
     assert [str(each).split("\n")[0] for each in loaded.warnings] == [
-        "c:2:1: warning: captureBuffer: has no effect yet",
-        "c:3:30: warning: models.a.ttl: has no effect yet",
+        "c:2:1: warning: captureBuffer: has no effect here",
+        "c:3:30: warning: models.a.ttl: has no effect here",
     ]
 
 
