@@ -1,29 +1,25 @@
 """What does the server look like as an aiohttp application?"""
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator
-from http import HTTPStatus
 from typing import Any
 
 from aiohttp import web
-from aiohttp.typedefs import Handler
 
 from swapcore_http.accesslog import AccessLog, set_access_log
 from swapcore_http.auth import Keyring
 from swapcore_http.bodies import Bodies
 from swapcore_http.config import Config
-from swapcore_http.cors import answer_preflight
-from swapcore_http.doors import DOORS, Doors, close_after, let_in
-from swapcore_http.driver import Driver, EngineFailedError
+from swapcore_http.doors import DOORS, Doors, close_after
+from swapcore_http.driver import Driver
+from swapcore_http.entrance import enter
 from swapcore_http.forward import MAX_FIELD
-from swapcore_http.gate import GATE, let_pages_read, pass_gate
+from swapcore_http.gate import GATE, let_pages_read
 from swapcore_http.health import Health
 from swapcore_http.logstreams import LogStreams
 from swapcore_http.news.news import News
 from swapcore_http.present import Present
 from swapcore_http.reload import Reloader
-from swapcore_http.responses import ApiError, error_response, unexpected_error
 from swapcore_http.routes import (
     about,
     activity,
@@ -43,15 +39,11 @@ from swapcore_http.routes.events import NEWS
 from swapcore_http.routes.metrics import TALLIES
 from swapcore_http.routes.needs import needs_of
 from swapcore_http.routes.operation import HEALTH
-from swapcore_http.routes.unknown import answer_unknown
 from swapcore_http.upstreams import Upstreams
 from swapcore_http.watching import trace, watch
 from swapcore_http.websockets import Tunnels
 
 __all__ = ["make_app", "make_runner"]
-
-logger = logging.getLogger(__name__)
-
 
 MODULES = (
     about,
@@ -85,7 +77,7 @@ def make_app(
         on_loopback: Whether it listens on loopback only: then who asks for it
             by a name that is not the machine's own is refused.
     """
-    app = web.Application(middlewares=[let_in, answer_preflight, answer_errors, pass_gate, answer_unknown])
+    app = web.Application(middlewares=[enter])
     upstreams = Upstreams()
     tunnels = Tunnels(upstreams)
     driver.on_leaving(upstreams.forget)
@@ -179,31 +171,3 @@ async def _close_connections(app: web.Application) -> None:
 async def hide_server(_: web.Request, response: web.StreamResponse) -> None:
     """Take back a header field that aiohttp adds; a handler for `on_response_prepare`."""
     response.headers.popall("Server", None)
-
-
-@web.middleware
-async def answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Turn every exception into the answer that the client should see."""
-    try:
-        return await handler(request)
-    except ApiError as error:
-        return error_response(request, error.status, error.message, error.headers)
-    except web.HTTPException as error:
-        return _answer_http(request, error)
-    except Exception as error:
-        if not isinstance(error, EngineFailedError):
-            logger.exception("%s %s failed", request.method, request.rel_url.raw_path)
-        told = unexpected_error(error)
-        return error_response(request, told.status, told.message)
-
-
-def _answer_http(request: web.Request, error: web.HTTPException) -> web.StreamResponse:
-    """Give aiohttp's own exceptions our shape: plain text where no route is, the envelope elsewhere."""
-    if error.status == HTTPStatus.NOT_FOUND:
-        return web.Response(status=error.status, text="404 page not found\n")
-    if error.status == HTTPStatus.METHOD_NOT_ALLOWED:
-        headers = {"Allow": error.headers.get("Allow", "")}
-        return web.Response(status=error.status, headers=headers, text="Method Not Allowed\n")
-    if error.status < HTTPStatus.BAD_REQUEST:
-        raise error
-    return error_response(request, error.status, error.reason)

@@ -4,7 +4,6 @@ import re
 from http import HTTPStatus
 
 from aiohttp import web
-from aiohttp.typedefs import Handler
 
 __all__ = ["answer_preflight", "echo_origin"]
 
@@ -18,11 +17,8 @@ MAX_AGE = 86_400
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
-@web.middleware
-async def answer_preflight(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Answer every OPTIONS request here: no browser's question reaches a model, or starts one."""
-    if request.method != "OPTIONS":
-        return await handler(request)
+def answer_preflight(request: web.Request) -> web.Response:
+    """Answer an OPTIONS request, whatever for: no browser's question reaches a model, or starts one."""
     asked = ",".join(request.headers.getall("Access-Control-Request-Headers", ()))
     fields = [field.strip() for field in asked.split(",")]
     headers = {

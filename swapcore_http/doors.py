@@ -2,18 +2,13 @@
 
 Requests that are being answered are finished, and their connections closed
 after that. Connections on which nothing is asked are closed at once. A request
-that comes on a connection all the same is refused.
+that comes on a connection all the same is refused, by `entrance`.
 """
 
-from http import HTTPStatus
-
 from aiohttp import hdrs, web
-from aiohttp.typedefs import Handler
 from attrs import define, field
 
-from swapcore_http.responses import error_response
-
-__all__ = ["DOORS", "Doors", "close_after", "let_in"]
+__all__ = ["DOORS", "Doors", "close_after"]
 
 
 @define(eq=False)
@@ -40,20 +35,6 @@ class Doors:
 
 DOORS = web.AppKey("DOORS", Doors)
 """Where an application keeps its `Doors`."""
-
-
-@web.middleware
-async def let_in(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Answer the request, unless the doors are closed."""
-    doors = request.app[DOORS]
-    if doors.closed:
-        return error_response(request, HTTPStatus.SERVICE_UNAVAILABLE, "the server is shutting down")
-    connection = request.protocol
-    doors.busy.add(connection)
-    try:
-        return await handler(request)
-    finally:
-        doors.busy.discard(connection)
 
 
 async def close_after(request: web.Request, response: web.StreamResponse) -> None:

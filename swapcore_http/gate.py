@@ -9,7 +9,6 @@ import logging
 from http import HTTPStatus
 
 from aiohttp import web
-from aiohttp.typedefs import Handler
 
 from swapcore_http.auth import NOBODY, Identity
 from swapcore_http.browsers import foreign_origin, is_known_host, is_listed
@@ -33,24 +32,26 @@ NO_KEY = {"WWW-Authenticate": 'Basic realm="swapcore"'}
 HOW = "Authorization: Bearer KEY, x-api-key: KEY, or Basic with the key as the password"
 
 
-@web.middleware
-async def pass_gate(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Have the request answered if it may be; what no route is for is passed on."""
-    if request.app[CONTEXT].on_loopback:
-        _check_host(request)
-    need = request.app[GATE].get(request.match_info.route)
+def pass_gate(request: web.Request, app: web.Application) -> None:
+    """Find out whether the request may be answered; what no route is for passes.
+
+    Raises:
+        ApiError: it may not.
+    """
+    context = app[CONTEXT]
+    if context.on_loopback:
+        _check_host(request, context)
+    need = app[GATE].get(request.match_info.route)
     if need is not None:
-        admit(request, need)
-    return await handler(request)
+        admit(request, context, need)
 
 
-def admit(request: web.Request, need: Need) -> None:
+def admit(request: web.Request, context: Context, need: Need) -> None:
     """Find out who sends a request, and note that in it, if they may do what takes that.
 
     Raises:
         ApiError: they may not.
     """
-    context = request.app[CONTEXT]
     identity = context.keyring.identify(request.headers)
     if identity is None:
         if need.key:
@@ -62,9 +63,9 @@ def admit(request: web.Request, need: Need) -> None:
         _check_scope(need, identity)
 
 
-def _check_host(request: web.Request) -> None:
+def _check_host(request: web.Request, context: Context) -> None:
     for host in request.headers.getall("Host", ()):
-        if not is_known_host(host, request.app[CONTEXT].config.allowed_hosts):
+        if not is_known_host(host, context.config.allowed_hosts):
             shown = host[:SHOWN]
             message = (
                 f"{shown!r} is no name of this server, which listens on loopback; ask for localhost,"

@@ -21,9 +21,8 @@ from swapcore_http.websockets import is_websocket
 __all__ = ["answer_unknown", "tidy"]
 
 
-@web.middleware
 async def answer_unknown(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Answer what no route is for, if it can be."""
+    """Answer what no route is for, if it can be; else let the handler say so."""
     if not isinstance(request.match_info.http_exception, web.HTTPNotFound):
         return await handler(request)
     path, query = request.rel_url.raw_path, request.rel_url.raw_query_string
@@ -31,11 +30,10 @@ async def answer_unknown(request: web.Request, handler: Handler) -> web.StreamRe
     if clean != path:
         location = clean + (query and f"?{query}")
         return web.Response(status=HTTPStatus.TEMPORARY_REDIRECT, headers={"Location": location})
-    if (request.method == "POST" or is_websocket(request)) and request.app[
-        CONTEXT
-    ].config.route_unknown_paths:
+    context = request.app[CONTEXT]
+    if (request.method == "POST" or is_websocket(request)) and context.config.route_unknown_paths:
         # Who knows what the path does?
-        admit(request, FULL)
+        admit(request, context, FULL)
         try:
             return await inference.answer(request, request.rel_url.raw_path_qs)
         except UnknownModelError as error:

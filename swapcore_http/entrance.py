@@ -1,0 +1,63 @@
+"""What does every request pass before its route's handler, and what becomes of what that raises?
+
+In this order: the doors, the question that a browser asks beforehand, the gate.
+It is one middleware, because each costs every request a coroutine more.
+"""
+
+import logging
+from http import HTTPStatus
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from swapcore_http.cors import answer_preflight
+from swapcore_http.doors import DOORS
+from swapcore_http.driver import EngineFailedError
+from swapcore_http.gate import pass_gate
+from swapcore_http.responses import ApiError, error_response, unexpected_error
+from swapcore_http.routes.unknown import answer_unknown
+
+__all__ = ["enter"]
+
+logger = logging.getLogger(__name__)
+
+
+@web.middleware
+async def enter(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Have the request answered, if it may be, and turn every exception into the answer to show."""
+    app = request.app
+    doors = app[DOORS]
+    if doors.closed:
+        return error_response(request, HTTPStatus.SERVICE_UNAVAILABLE, "the server is shutting down")
+    if request.method == "OPTIONS":
+        return answer_preflight(request)
+    connection = request.protocol
+    doors.busy.add(connection)
+    try:
+        pass_gate(request, app)
+        if request.match_info.http_exception is not None:
+            return await answer_unknown(request, handler)
+        return await handler(request)
+    except ApiError as error:
+        return error_response(request, error.status, error.message, error.headers)
+    except web.HTTPException as error:
+        return _answer_http(request, error)
+    except Exception as error:
+        if not isinstance(error, EngineFailedError):
+            logger.exception("%s %s failed", request.method, request.rel_url.raw_path)
+        told = unexpected_error(error)
+        return error_response(request, told.status, told.message)
+    finally:
+        doors.busy.discard(connection)
+
+
+def _answer_http(request: web.Request, error: web.HTTPException) -> web.StreamResponse:
+    """Give aiohttp's own exceptions our shape: plain text where no route is, the envelope elsewhere."""
+    if error.status == HTTPStatus.NOT_FOUND:
+        return web.Response(status=error.status, text="404 page not found\n")
+    if error.status == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers = {"Allow": error.headers.get("Allow", "")}
+        return web.Response(status=error.status, headers=headers, text="Method Not Allowed\n")
+    if error.status < HTTPStatus.BAD_REQUEST:
+        raise error
+    return error_response(request, error.status, error.reason)
