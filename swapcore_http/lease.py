@@ -78,8 +78,8 @@ class Lease:
     brings_up: bool = field(kw_only=True)
     """Whether the model may be brought up for this caller; else it is served only while the model is up."""
 
-    meanwhile: AbstractAsyncContextManager[object] | None = field(default=None, init=False)
-    """Entered while it waits, if it has to; to be set before it is entered itself."""
+    meanwhile: Callable[[], AbstractAsyncContextManager[object]] = field(default=nullcontext, init=False)
+    """Makes what is entered while it waits, if it has to; to be set before it is entered itself."""
 
     _driver: "Driver"
     _answer: Forward | Reject | NotUpError | EngineFailedError | None = field(default=None, init=False)
@@ -102,7 +102,7 @@ class Lease:
         if self._answer is None:
             self._answered = anyio.Event()
             try:
-                async with self.meanwhile or nullcontext():
+                async with self.meanwhile():
                     await self._answered.wait()
             except BaseException:
                 self._driver._release(self)

@@ -15,6 +15,7 @@ from swapcore_http.logstreams import LogStreams
 from swapcore_http.peers import Peers
 from swapcore_http.present import Present
 from swapcore_http.reload import Reloader
+from swapcore_http.routes.ways import Way
 from swapcore_http.selectors import Selectors, Standing, State
 from swapcore_http.upstreams import Upstreams
 from swapcore_http.waiting.places import Places
@@ -82,9 +83,20 @@ class Context:
     active: str | None = None
     """The name of the profile that was activated last, if it has not been taken back."""
 
+    _ways: dict[str, Way] = field(factory=dict, init=False)
+    """Those to the models of the present configuration that were asked."""
+
     def __attrs_post_init__(self) -> None:
         self.places = Places(self.driver)
         self.wishes = Wishes(self.driver)
+        self.present.on_replaced(lambda _: self._ways.clear())
+
+    def way(self, model: str) -> Way | None:
+        """Find the way to the model with that id, if the present configuration has it."""
+        way = self._ways.get(model)
+        if way is None and (found := self.config.models.get(model)) is not None:
+            way = self._ways[model] = Way.to(found, self.config, self.driver)
+        return way
 
     @property
     def config(self) -> Config:

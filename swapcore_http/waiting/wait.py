@@ -9,7 +9,6 @@ asked for no stream, gets the plain answer.
 import asyncio
 import logging
 import math
-from collections.abc import Callable
 from contextlib import aclosing, suppress
 from http import HTTPStatus
 from types import TracebackType
@@ -43,6 +42,9 @@ class Wait:
     model: str
     """The id of the model that it waits for."""
 
+    ticket: int
+    """The number of its ticket."""
+
     places: Places
     """Says where it stands."""
 
@@ -52,14 +54,11 @@ class Wait:
     keep_alive: float
     """Seconds between two comments, and before the first; 0 for none."""
 
-    narrates: Callable[[], bool]
-    """Says whether it is to be told at once what goes on; asked when it begins to wait."""
+    narrates: bool
+    """Whether it is to be told at once what goes on."""
 
     fields: dict[str, str]
     """Fields of an answer that begins while it waits."""
-
-    ticket: int = field(default=0, init=False)
-    """The number of the caller's ticket; to be set before it begins to wait."""
 
     response: web.StreamResponse | None = field(default=None, init=False)
     """The answer, if it has begun."""
@@ -71,7 +70,7 @@ class Wait:
     async def __aenter__(self) -> Self:
         """Begin to wait."""
         self._since = asyncio.get_running_loop().time()
-        self._task = asyncio.create_task(self._speak(narrates=self.narrates()))
+        self._task = asyncio.create_task(self._speak())
         return self
 
     async def __aexit__(
@@ -126,10 +125,10 @@ class Wait:
             await response.write_eof()
         return response
 
-    async def _speak(self, *, narrates: bool) -> None:
+    async def _speak(self) -> None:
         """Say something from time to time, without end."""
         try:
-            if narrates and await self._is_stream():
+            if self.narrates and await self._is_stream():
                 self._narrating = True
                 async with aclosing(narrated(self.model, self._place)) as events:
                     async for event in events:

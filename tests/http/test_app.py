@@ -180,7 +180,7 @@ async def test_unexpected_exceptions_are_logged_and_not_shown(
         status, _, answer = await served.ask("GET", "/v1/models?token=hidden")
     assert status == 500
     assert message(answer) == "internal error; the server's log says more"
-    (record,) = [record for record in caplog.records if record.name == "swapcore_http.app"]
+    (record,) = [record for record in caplog.records if record.name == "swapcore_http.entrance"]
     assert record.getMessage() == "GET /v1/models failed"
     assert record.exc_info is not None
     assert "hidden" not in caplog.text

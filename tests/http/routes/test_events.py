@@ -130,7 +130,8 @@ async def test_states_requests_and_activity_of_one_request() -> None:
         asked = asyncio.ensure_future(served.chat("a", gate="g"))
         seen: list[Message] = []
         states: list[str] = []
-        while states[-1:] != ["ready"]:
+        # Requests are told of a little later than models.
+        while states[-1:] != ["ready"] or "inflight" not in dict(seen):
             seen.append(await follower.next())
             if seen[-1][0] == "modelStatus":
                 states.append(seen[-1][1][0]["state"])
