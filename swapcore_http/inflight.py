@@ -6,7 +6,7 @@ also while it waits.
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import count
 from typing import Any, Protocol
 
@@ -14,11 +14,39 @@ from aiohttp import web
 from attrs import define, field
 
 from swapcore_http.accesslog import client_of
-from swapcore_http.activity.captures import raw_redacted, redacted
+from swapcore_http.activity.captures import RawFields, raw_redacted, redacted
 from swapcore_http.activity.entries import timestamp
 from swapcore_http.activity.recording import Recording
 
-__all__ = ["Flight", "InFlight"]
+__all__ = ["Flight", "Heard", "InFlight"]
+
+
+@define(eq=False)
+class Heard:
+    """What is known of an answer that nothing records, by what its tap is told."""
+
+    fields: RawFields = field(default=(), init=False)
+    """Its header fields."""
+
+    headed: float | None = field(default=None, init=False)
+    """When its head came, in seconds of the monotonic clock, once it has."""
+
+    received: int = field(default=0, init=False)
+    """Bytes of it that have come."""
+
+    metadata: Mapping[str, Any] = field(factory=dict, init=False)
+
+    def head(self, status: int, fields: RawFields) -> None:  # noqa: ARG002 - the tap's own form.
+        """Note how the answer begins."""
+        self.headed = time.monotonic()
+        self.fields = fields
+
+    def feed(self, content: bytes) -> None:
+        """Note what comes next."""
+        self.received += len(content)
+
+    def end(self, whole: bool) -> None:  # noqa: FBT001 - likewise.
+        """Note nothing: it is on its way no more."""
 
 
 @define(eq=False)
@@ -40,8 +68,8 @@ class Flight:
     ticket: int | None = None
     """Its ticket, once it has one."""
 
-    recording: Recording | None = None
-    """What listens to its answer, if anything does."""
+    answer: Recording | Heard | None = None
+    """What listens to its answer, once anything does."""
 
     cancelled: bool = False
     """Whether an operator has ended it."""
@@ -49,16 +77,15 @@ class Flight:
     @property
     def progress(self) -> tuple[bool, int]:
         """Whether the answer has begun, and how many bytes of it have come."""
-        recording = self.recording
-        return (False, 0) if recording is None else (recording.headed is not None, recording.received)
+        answer = self.answer
+        return (False, 0) if answer is None else (answer.headed is not None, answer.received)
 
     def as_json(self) -> dict[str, Any]:
         """Show it as llama-swap does, without secrets."""
         elapsed = time.monotonic() - self.arrived
-        recording = self.recording
-        fields = () if recording is None else raw_redacted(recording.fields)
+        answer = self.answer
         answered: dict[str, str] = {}
-        for name, value in fields:
+        for name, value in () if answer is None else raw_redacted(answer.fields):
             answered.setdefault(name.decode("latin-1"), value.decode("latin-1"))
         asked: dict[str, str] = {}
         for key, text in redacted(self.request.headers).items():
@@ -75,8 +102,8 @@ class Flight:
             "resp_bytes": self.progress[1],
             "elapsed_ms": round(elapsed * 1000),
         }
-        if recording is not None and recording.metadata:
-            row["metadata"] = dict(recording.metadata)
+        if answer is not None and answer.metadata:
+            row["metadata"] = dict(answer.metadata)
         return row
 
 

@@ -10,7 +10,7 @@ from aiohttp import web
 from attrs import define, field
 
 from swapcore_http.framing import Head
-from swapcore_http.relay import Switched
+from swapcore_http.relay import Switched, Tap
 from swapcore_http.upstreams import Connection
 
 __all__ = ["Frames", "Tunnel"]
@@ -134,9 +134,14 @@ class Tunnel:
     """A client's and an upstream's connection, joined.
 
     It is what aiohttp, and the upstream's connection, tell of what comes.
+
+    Args:
+        request: The client's request.
+        switched: The upstream's side.
+        tap: Told of what the client is sent.
     """
 
-    def __init__(self, request: web.Request, switched: Switched) -> None:
+    def __init__(self, request: web.Request, switched: Switched, tap: Tap | None = None) -> None:
         client = request.transport
         if client is None:
             raise ConnectionResetError("the client has gone")
@@ -153,7 +158,10 @@ class Tunnel:
         self._left = False
         upstream = switched.connection.transport
         self.outgoing = Direction(client, upstream, self._connection.drain, self._moved)
-        self.incoming = Direction(upstream, client, request.writer.drain, self._moved, self._frames.feed)
+        self.incoming = Direction(upstream, client, request.writer.drain, self._moved, self._sent)
+        self._tap = tap
+        if tap is not None:
+            tap.head(switched.head.status, switched.head.fields)
         client.write(_reply(switched.head))
         request.writer.output_size += 1
         if switched.early:
@@ -261,6 +269,11 @@ class Tunnel:
             self._client.close()
         else:
             self._client.abort()
+
+    def _sent(self, data: bytes) -> None:
+        self._frames.feed(data)
+        if self._tap is not None:
+            self._tap.feed(data)
 
     def _moved(self) -> None:
         self._moved_at = self._loop.time()

@@ -121,7 +121,7 @@ class Tunnels:
         answer = await forward_upgrade(request, to, self.upstreams, target=target, manner=manner)
         if isinstance(answer, web.StreamResponse):
             return answer
-        tunnel = Tunnel(request, answer)
+        tunnel = Tunnel(request, answer, manner.tap)
         tunnels = self._open.setdefault(to.run, set())
         tunnels.add(tunnel)
         try:

@@ -13,8 +13,8 @@ from swapcore_http.bodies import Body
 from swapcore_http.browsers import is_listed
 from swapcore_http.forward import Manner
 from swapcore_http.framing import Fields
-from swapcore_http.inflight import Flight
-from swapcore_http.relay import Limits
+from swapcore_http.inflight import Flight, Heard
+from swapcore_http.relay import Limits, Tap
 from swapcore_http.responses import ApiError
 from swapcore_http.routes.context import Context
 from swapcore_http.waiting.wait import Wait
@@ -66,7 +66,7 @@ class Asked:
         key = self.identity.caller.name
         recording.metadata = metadata if key is None else {**metadata, "key": key}
         if self.flight is not None:
-            self.flight.recording = recording
+            self.flight.answer = recording
         if context.tracing is not None:
             self.trace = context.tracing.begin(request.headers, request.method, recording)
 
@@ -146,7 +146,11 @@ class Asked:
         if origin is not None and is_listed(origin, self.context.config.cors_origins):
             # The page that asks may read the answer.
             extra = (*extra, (b"Access-Control-Allow-Origin", origin.encode(errors="surrogateescape")))
-        manner = Manner(recording, extra, added, without, forwarded, limits, drain)
+        tap: Tap | None = recording
+        if recording is None and self.flight is not None:
+            # Who looks at it sees how far it is all the same.
+            tap = self.flight.answer = Heard()
+        manner = Manner(tap, extra, added, without, forwarded, limits, drain)
         if recording is not None and self.trace is not None:
             return _with_fields(manner, self.trace.leased(recording))
         return manner

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.http.serving import Served, Wire, fake, serving, unrun
+from tests.http.serving import Served, Wire, answering_at, fake, read_request, scripted, serving, unrun
+from tests.http.test_websockets import say, tunnelling
 from tests.http.waiting.streams import STREAM, answer, data, frames, late
 
 pytestmark = pytest.mark.anyio
@@ -92,6 +93,48 @@ async def test_what_is_on_its_way(method: str, path: str, tracked: str | None) -
         await asked
         assert (await world.served.ask("GET", "/api/inflight"))[2] == {"requests": []}
     assert [row["req_path"] for row in found["requests"]] == ([] if tracked is None else [tracked])
+
+
+async def in_flight(served: Served) -> dict[str, Any]:
+    (row,) = (await served.ask("GET", "/api/inflight"))[2]["requests"]
+    assert isinstance(row, dict)
+    return row
+
+
+async def test_how_far_an_answer_is_that_nobody_records() -> None:
+    async def half(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\nX-So: yes\r\nSet-Cookie: s=1\r\nContent-Length: 10\r\n\r\nhello")
+        await reader.read()
+
+    async with (
+        scripted(half) as url,
+        serving(unrun("a"), launch=answering_at(url)) as served,
+        Wire.to(served) as wire,
+    ):
+        await wire.get("/props?model=a")
+        await wire.head()
+        await wire.reader.readexactly(5)
+        row = await in_flight(served)
+        assert row["resp_headers"] == {"X-So": "yes", "Set-Cookie": "[REDACTED]", "Content-Length": "10"}
+        assert row["resp_bytes"] == 5
+        assert "metadata" not in row
+
+
+@pytest.mark.parametrize("path", ["/upstream/a/ws", "/v1/realtime?model=a"])
+async def test_how_far_a_websocket_is(path: str) -> None:
+    async with tunnelling() as served, served.http.ws_connect(served.base + path) as socket:
+        await say(socket, "hello")
+        row = await in_flight(served)
+        assert row["resp_headers"]["Upgrade"] == "websocket"
+        before = row["resp_bytes"]
+        assert before > 0
+        await say(socket, "hello")
+        assert (await in_flight(served))["resp_bytes"] == 2 * before
+        await socket.close()
+        await served.until_idle()
+        # As with llama-swap, what was asked with a GET is no activity.
+        assert (await served.ask("GET", "/api/metrics/activity"))[2]["total"] == 0
 
 
 async def test_queue() -> None:
