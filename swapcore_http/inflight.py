@@ -146,10 +146,13 @@ class InFlight:
         if self.watcher is not None:
             self.watcher.ended(flight)
 
-    def cancel(self, number: int) -> bool:
-        """End a request wherever it is on its way; False if there is none of that number."""
-        flight = self._flights.get(number)
-        if flight is None or flight.task is None:
+    def get(self, number: int) -> Flight | None:
+        """Find the request with that number, if it is on its way."""
+        return self._flights.get(number)
+
+    def cancel(self, flight: Flight) -> bool:
+        """End a request wherever it is on its way; False if that cannot be done."""
+        if flight.task is None:
             return False
         flight.cancelled = True
         flight.task.cancel()

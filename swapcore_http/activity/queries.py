@@ -1,5 +1,6 @@
 """Which recorded requests does somebody want to see, and in which order?"""
 
+import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -48,6 +49,9 @@ class Query:
     models: tuple[str, ...] = ()
     """Ids of models; none for all of them."""
 
+    visible: tuple[str, ...] | None = None
+    """Ids of the models whose requests there are for whoever asks; `None` for all of them."""
+
     start: float | None = None
     end: float | None = None
     min_id: int | None = None
@@ -66,6 +70,9 @@ class Query:
         if self.models:
             parts.append(f"model IN ({', '.join('?' * len(self.models))})")
             values += self.models
+        if self.visible is not None:
+            parts.append("model IN (SELECT value FROM json_each(?))")
+            values.append(json.dumps(self.visible))
         for condition, value in (
             ("at >= ?", self.start),
             ("at <= ?", self.end),

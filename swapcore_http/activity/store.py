@@ -93,14 +93,24 @@ class Store:
             )
             return [(row[0], _entry(row[1:])) for row in rows], int(total)
 
-    def statistics(self, model: str = "") -> dict[str, Any]:
-        """Sum up the entries of a model, or of all.
+    def models(self) -> list[str]:
+        """Name the models that there are entries of.
 
         Raises:
             UnreadableError: the database cannot be read.
         """
         with _reading():
-            where, values = Query(models=(model,) if model else ()).where()
+            rows = self._current().execute(f"SELECT DISTINCT model FROM {TABLE}")  # noqa: S608 - of ours.
+            return [row[0] for row in rows]
+
+    def statistics(self, query: Query) -> dict[str, Any]:
+        """Sum up the entries that a query is about, those beyond its page too.
+
+        Raises:
+            UnreadableError: the database cannot be read.
+        """
+        with _reading():
+            where, values = query.where()
             database = self._current()
             counts = database.execute(
                 "SELECT count(*), total(max(input, 0)), total(max(output, 0)), total(max(cached, 0))"  # noqa: S608

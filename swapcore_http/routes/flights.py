@@ -1,13 +1,16 @@
 """Who is on the way, who waits for what, and how is a request ended?"""
 
 import math
+from collections.abc import Callable
+from functools import cache
 from http import HTTPStatus
 from typing import Any
 
 from aiohttp import web
 
 from swapcore_http.responses import ApiError
-from swapcore_http.routes.context import CONTEXT
+from swapcore_http.routes.context import CONTEXT, caller_of
+from swapcore_http.routes.targets import may_see
 
 __all__ = ["routes"]
 
@@ -28,7 +31,8 @@ def routes() -> list[web.RouteDef]:
 
 async def inflight(request: web.Request) -> web.Response:
     """List the requests that are on their way, the oldest first."""
-    rows = [flight.as_json() for flight in request.app[CONTEXT].inflight]
+    sees = _sight(request)
+    rows = [flight.as_json() for flight in request.app[CONTEXT].inflight if sees(flight.model)]
     return web.json_response({"requests": rows})
 
 
@@ -36,7 +40,9 @@ async def cancel(request: web.Request) -> web.Response:
     """End a request, whether it waits, loads or is being answered."""
     text = request.match_info["id"]
     number = int(text) if text.isascii() and text.isdecimal() and len(text) < 20 else 0  # noqa: PLR2004 - digits.
-    if not request.app[CONTEXT].inflight.cancel(number):
+    inflight = request.app[CONTEXT].inflight
+    flight = inflight.get(number)
+    if flight is None or not _sight(request)(flight.model) or not inflight.cancel(flight):
         raise ApiError(HTTPStatus.NOT_FOUND, f"no request {text[:50]!r} is on its way")
     return web.json_response({"msg": "ok"})
 
@@ -48,8 +54,10 @@ async def queue(request: web.Request) -> web.Response:
     snapshot, now = context.driver.snapshot(), context.driver.now()
     since = now - snapshot.now
     flights = {flight.ticket: flight for flight in context.inflight if flight.ticket is not None}
+    sees = _sight(request)
+    tickets = [ticket for ticket in snapshot.tickets if sees(ticket.model)]
     rows: list[dict[str, Any]] = []
-    for ticket in snapshot.tickets[:limit]:
+    for ticket in tickets[:limit]:
         flight = flights.get(ticket.ticket)
         rows.append(
             {
@@ -75,8 +83,15 @@ async def queue(request: web.Request) -> web.Response:
             "cooling_for": _seconds(max(0.0, (view.cooling_until or now) - now)),
         }
         for view in snapshot.upstreams
+        if sees(view.model)
     ]
-    return web.json_response({"waiting": len(snapshot.tickets), "queue": rows, "models": models})
+    return web.json_response({"waiting": len(tickets), "queue": rows, "models": models})
+
+
+def _sight(request: web.Request) -> Callable[[str], bool]:
+    """Return what tells whether the caller may see a model's requests."""
+    context, caller = request.app[CONTEXT], caller_of(request)
+    return cache(lambda model: may_see(context, caller, model))
 
 
 def _limit(request: web.Request) -> int:

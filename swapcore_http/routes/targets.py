@@ -16,7 +16,16 @@ from swapcore_http.responses import ApiError
 from swapcore_http.routes.context import Context
 from swapcore_http.selectors import NoTargetError, Standing, State, Target, standing_of
 
-__all__ = ["Meant", "UnknownModelError", "is_for", "may_ask", "meant", "refuse_unless_for", "unknown_model"]
+__all__ = [
+    "Meant",
+    "UnknownModelError",
+    "is_for",
+    "may_ask",
+    "may_see",
+    "meant",
+    "refuse_unless_for",
+    "unknown_model",
+]
 
 SHOWN = 200
 """Characters of an unknown name that are repeated to the client."""
@@ -58,6 +67,14 @@ def is_for(context: Context, caller: Caller, target: Target) -> bool:
         return caller.is_for(target.qualified, *([target.model] if is_own else []))
     model = context.config.models.get(target)
     return model is not None and caller.is_for(model.id, *model.aliases)
+
+
+def may_see(context: Context, caller: Caller, model: str) -> bool:
+    """Tell whether a caller may see what is known of a model, by its id; also of one that is gone."""
+    if caller.is_for(model):
+        return True
+    target = context.names.target(model)
+    return target is not None and is_for(context, caller, target)
 
 
 def refuse_unless_for(context: Context, caller: Caller, target: Target) -> None:

@@ -203,7 +203,7 @@ def dumb_histogram(speeds: list[float]) -> dict[str, Any] | None:
 def test_statistics_agree_with_a_simple_count(speeds: list[float]) -> None:
     store = Store()
     store.add([entry(tokens=Tokens(2, 3, -1, output_speed=speed)) for speed in speeds])
-    shown = store.statistics()
+    shown = store.statistics(Query())
     count = len(speeds)
     assert shown == {
         "total_requests": count,
@@ -218,12 +218,28 @@ def test_statistics_agree_with_a_simple_count(speeds: list[float]) -> None:
 
 def test_statistics_of_one_model(store: Store) -> None:
     store.add([entry(tokens=Tokens(1, 2, 5)), entry(model="b", tokens=Tokens(10, 20, 7, input_speed=4.0))])
-    shown = store.statistics("b")
+    shown = store.statistics(Query(models=("b",)))
     assert (shown["total_requests"], shown["total_cache_tokens"]) == (1, 7)
     assert shown["prompt_histogram"] == {
         "bins": [1], "min": 4.0, "max": 4.0, "binSize": 0.0, "p50": 4.0, "p95": 4.0, "p99": 4.0
     }  # fmt: skip
-    assert store.statistics("c")["total_requests"] == 0
+    assert store.statistics(Query(models=("c",)))["total_requests"] == 0
+
+
+def test_what_somebody_may_not_see_is_not_there(store: Store) -> None:
+    store.add([entry(), entry(model="b"), entry(model="c")])
+    assert sorted(store.models()) == ["a", "b", "c"]
+    for visible, models, ids in [
+        (("b", "c"), (), [3, 2]),
+        (("b", "c"), ("a", "b"), [2]),
+        (("b",), ("a",), []),
+        ((), (), []),
+        (tuple(map(str, range(40_000))), (), []),
+    ]:
+        query = Query(visible=visible, models=models)
+        found, total = store.find(query)
+        assert [number for number, _ in found] == ids
+        assert total == store.statistics(query)["total_requests"] == len(ids)
 
 
 # Queries ------------------------------------------------------------------------

@@ -14,6 +14,7 @@ import anyio.lowlevel
 import pytest
 
 from swapcore_http.activity.entries import Entry
+from swapcore_http.config import ApiKeyConfig
 from swapcore_http.routes.context import CONTEXT
 from tests.http.serving import Served, Wire, answering_at, fake, read_request, scripted, serving, unrun
 
@@ -388,3 +389,37 @@ async def test_a_long_stream_is_not_held() -> None:
         _, _, capture = await served.ask("GET", f"/api/captures/{row['id']}")
         assert capture["resp_body"] is None
         assert capture["req_body"] is not None
+
+
+# Whose --------------------------------------------------------------------------
+
+
+async def test_a_key_that_is_for_some_models_sees_no_others() -> None:
+    some = ApiKeyConfig("some", models=["b*"])
+    models = unrun("a"), unrun("b"), unrun("c", aliases=["bravo"])
+    async with (
+        scripted(answer_with(USAGE, JSON)) as url,
+        serving(*models, launch=answering_at(url), api_keys=[ApiKeyConfig("all"), some]) as served,
+    ):
+        for model in ("a", "b", "c"):
+            assert (await served.ask("POST", CHAT, {"model": model}, headers={"x-api-key": "all"}))[0] == 200
+
+        async def seen(path: str, key: str = "some") -> tuple[int, Any]:
+            status, _, answer = await served.ask("GET", path, headers={"x-api-key": key})
+            return status, answer
+
+        for key, ids in (("all", [3, 2, 1]), ("some", [3, 2])):
+            _, found = await seen("/api/metrics/activity", key)
+            assert [row["id"] for row in found["data"]] == ids
+            assert found["total"] == len(ids)
+            _, summed = await seen("/api/metrics/stats", key)
+            assert summed["total_requests"] == len(ids)
+            assert summed["total_input_tokens"] == 3 * len(ids)
+            assert [(await seen(f"/api/captures/{number}", key))[0] == 200 for number in (1, 2, 3)] == [
+                number in ids for number in (1, 2, 3)
+            ]
+        assert (await seen("/api/metrics/activity?model=a"))[1]["data"] == []
+        assert (await seen("/api/metrics/stats?model=a"))[1]["total_requests"] == 0
+        # Of a model that is gone counts what it was called.
+        await served.replace(unrun("b"), api_keys=[ApiKeyConfig("all"), some])
+        assert [row["id"] for row in (await seen("/api/metrics/activity"))[1]["data"]] == [2]

@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
+from swapcore_http.config import ApiKeyConfig
 from tests.http.serving import Served, Wire, answering_at, fake, read_request, scripted, serving, unrun
 from tests.http.test_websockets import say, tunnelling
-from tests.http.waiting.streams import STREAM, answer, data, frames, late
+from tests.http.waiting.streams import CHAT, STREAM, answer, data, frames, late
 
 pytestmark = pytest.mark.anyio
 
@@ -160,3 +161,25 @@ async def test_queue() -> None:
     states = {row["model"]: (row["state"], row["waiting"]) for row in found["models"]}
     assert states == {"a": ("starting", 1), "b": ("stopped", 1)}
     assert (short["waiting"], len(short["queue"])) == (2, 1)
+
+
+async def test_a_key_that_is_for_some_models_sees_and_ends_no_others() -> None:
+    full, some = {"x-api-key": "all"}, {"x-api-key": "some"}
+    keys = [ApiKeyConfig("all"), ApiKeyConfig("some", models=["b"])]
+    async with late(answer(STREAM), unrun("a"), unrun("b"), keep_alive_after=0, api_keys=keys) as world:
+        served = world.served
+        asked = [asyncio.ensure_future(served.ask("POST", CHAT, {"model": m}, headers=full)) for m in "ab"]
+        for model in "ab":
+            await served.until_waiting(model)
+        _, _, flights = await served.ask("GET", "/api/inflight", headers=some)
+        assert [row["model"] for row in flights["requests"]] == ["b"]
+        _, _, queue = await served.ask("GET", "/api/queue", headers=some)
+        assert [row["model"] for row in queue["queue"]] == [row["model"] for row in queue["models"]] == ["b"]
+        assert queue["waiting"] == 1
+        _, _, flights = await served.ask("GET", "/api/inflight", headers=full)
+        ids = {row["model"]: row["id"] for row in flights["requests"]}
+        for model, status in (("a", 404), ("b", 200)):
+            path = f"/api/inflight/{ids[model]}/cancel"
+            assert (await served.ask("POST", path, headers=some))[0] == status
+        world.gate.set()
+        assert [(await each)[0] for each in asked] == [200, 503]
