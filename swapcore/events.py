@@ -64,6 +64,9 @@ class Arrived:
     share: float | None = None
     """The part of each queue that the caller may hold, above 0 and up to 1; `None` for the engine's."""
 
+    evicts: bool = True
+    """Whether others may be stopped because a model that is up serves it, as groups' one-way rule asks."""
+
 
 @frozen
 class Released:

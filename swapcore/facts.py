@@ -130,7 +130,8 @@ def _arrive(state: State, orders: Orders, arrived: Arrived) -> None:
     if line is None and run is not None and run.has_place and run.closed_for is None:
         # Whoever waited would have had this place: it is only without a line that one gets in at once.
         orders.forward(arrived.ticket, run)
-        _mark_evicted(state, run)
+        if arrived.evicts:
+            _mark_evicted(state, run)
         return
     if line is None:
         line = state.lines[model] = Line(model)

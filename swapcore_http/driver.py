@@ -197,10 +197,11 @@ class Driver:
             caller: See `Arrived`.
             share: See `Arrived`.
             brings_up: Whether the model may be brought up for it. If not, it
-                waits only for its turn at a model that is up, and as long as that is.
+                waits only for its turn at a model that is up, and as long as
+                that is, and nothing is stopped because of it.
         """
         self._tickets += 1
-        arrived = Arrived(self._tickets, model, priority, patience, caller, share)
+        arrived = Arrived(self._tickets, model, priority, patience, caller, share, brings_up)
         return Lease(arrived, driver=self, brings_up=brings_up)
 
     def url(self, run: int) -> str | None:

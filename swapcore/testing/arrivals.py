@@ -55,6 +55,9 @@ class Ask:
     share: float | None = None
     """The part of each queue that its caller's tickets may hold; `None` for the engine's."""
 
+    evicts: bool = True
+    """Whether others may be stopped because a model that is up serves it."""
+
 
 @frozen
 class Phase:

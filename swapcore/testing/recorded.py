@@ -223,6 +223,7 @@ class _Seen:
                 patience=visit.arrived.patience,
                 caller=visit.arrived.caller,
                 share=visit.arrived.share,
+                evicts=visit.arrived.evicts,
             )
             latest = visit.at
 

@@ -195,12 +195,13 @@ class Simulator:
         patience: float | None = None,
         caller: str | None = None,
         share: float | None = None,
+        evicts: bool = True,
     ) -> int:
         """Let a caller arrive at that time, by default now, and return its ticket."""
         ticket = len(self.callers) + 1
         at = self.now if at is None else at
         self.callers[ticket] = Caller(model, at, service, gives_up_after)
-        self.tell(Arrived(ticket, model, priority, patience, caller, share), at=at)
+        self.tell(Arrived(ticket, model, priority, patience, caller, share, evicts), at=at)
         return ticket
 
     def traffic(self, asks: Iterable[Ask], *, at: float | None = None) -> None:
@@ -269,6 +270,7 @@ class Simulator:
                 patience=ask.patience,
                 caller=ask.caller,
                 share=ask.share,
+                evicts=ask.evicts,
             )
             then[ticket] = asks
 

@@ -129,13 +129,21 @@ class EngineMachine(RuleBasedStateMachine):
         patience=st.sampled_from([None, None, 0.0, 12.0, math.inf]),
         caller=st.sampled_from([None, None, "x", "y"]),
         share=st.sampled_from([None, None, 0.5]),
+        evicts=st.booleans(),
     )
     def arrive(
-        self, model: str, priority: int, patience: float | None, caller: str | None, share: float | None
+        self,
+        model: str,
+        priority: int,
+        patience: float | None,
+        caller: str | None,
+        share: float | None,
+        *,
+        evicts: bool,
     ) -> None:
         self.tickets += 1
         self.open[self.tickets] = None
-        self.tell(Arrived(self.tickets, model, priority, patience, caller, share))
+        self.tell(Arrived(self.tickets, model, priority, patience, caller, share, evicts))
         if caller is not None:
             waiting = [one for one in self.driven.judge.waiting if one.caller == caller]
             assert len(waiting) <= 9 * 0.75 or share is None

@@ -284,6 +284,22 @@ def test_llama_swap_s_one_way_rule_stops_the_other_once_it_is_idle() -> None:
     assert driven.tell(Released(4)) == (Stop("b", 2, EVICT, making_room_for="a"),)
 
 
+def test_who_may_evict_nobody_stops_nothing_by_the_one_way_rule() -> None:
+    driven = Driven("a", "b", planner=GROUPS)
+    driven.tell(Arrived(1, "a"))
+    driven.tell(BecameReady("a", 1))
+    driven.tell(Arrived(2, "b"))
+    driven.tell(BecameReady("b", 2))
+    assert driven.tell(Arrived(3, "a", evicts=False)) == (Forward(3, "a", 1),)
+    for ticket in (3, 2, 1):
+        # Not when the other becomes idle either.
+        assert driven.tell(Released(ticket)) == ()
+    assert driven.tell(Arrived(4, "a")) == (
+        Forward(4, "a", 1),
+        Stop("b", 2, EVICT, making_room_for="a"),
+    )
+
+
 def test_the_one_way_rule_is_one_way() -> None:
     driven = Driven("a", "b", planner=GROUPS)
     driven.tell(Arrived(1, "a"))

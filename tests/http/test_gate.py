@@ -196,6 +196,22 @@ async def test_without_the_scope_swap_a_model_serves_only_while_it_is_up() -> No
         assert served.view("a").phase is Phase.STOPPED
 
 
+async def test_without_the_scope_swap_nothing_stops_by_a_one_way_rule() -> None:
+    groups = [
+        GroupConfig("one", members=("a",), exclusive=True),
+        GroupConfig("other", members=("b",), exclusive=False),
+    ]
+    keys = [FULL, ApiKeyConfig("weak", scopes=["infer"])]
+    async with serving(fake("a"), fake("b"), groups=groups, api_keys=keys) as served:
+        for model in ("a", "b"):
+            assert (await chat(served, model, FULL))[0] == 200
+        for model in ("a", "b", "a"):
+            assert (await chat(served, model, "weak"))[0] == 200
+            assert [served.view(each).phase for each in "ab"] == [Phase.READY, Phase.READY]
+        assert (await chat(served, "a", FULL))[0] == 200
+        await served.until_phase("b", Phase.STOPPED)
+
+
 @pytest.mark.parametrize(
     ("key", "headers", "priority", "patience"),
     [

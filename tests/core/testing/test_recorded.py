@@ -172,7 +172,7 @@ def test_traffic_is_who_came_and_how_long_things_took() -> None:
         Catalog([Model("a"), Model("b")]), fates={"a": [Fate(load=4.0, stop=1.0), Fate(load=6.0, stop=2.0)]}
     )
     one.ask("a", at=100.0, service=3.0)
-    one.ask("b", at=101.0, service=5.0, priority=2, patience=9.0, caller="x", share=0.5)
+    one.ask("b", at=101.0, service=5.0, priority=2, patience=9.0, caller="x", share=0.5, evicts=False)
     one.ask("a", at=130.0, service=7.0)
     one.ask("b", at=131.0, gives_up_after=2.5)
     one.ask("c", at=132.0)
@@ -180,7 +180,7 @@ def test_traffic_is_who_came_and_how_long_things_took() -> None:
     traffic = traffic_of(one.recording)
     assert list(traffic.asks) == [
         Ask(model="a", after=0.0, service=3.0),
-        Ask(model="b", after=1.0, service=5.0, priority=2, patience=9.0, caller="x", share=0.5),
+        Ask(model="b", after=1.0, service=5.0, priority=2, patience=9.0, caller="x", share=0.5, evicts=False),
         Ask(model="a", after=29.0, service=7.0),
         # Of whom nothing is known an average is taken: of the model, or of all models.
         Ask(model="b", after=1.0, service=5.0, gives_up_after=2.5),
