@@ -12,12 +12,12 @@ import math
 import os
 import sys
 from functools import partial
+from typing import TYPE_CHECKING
 
-import attrs
-
-from swapcore import SwapcoreError
 from swapcore_http.arguments import parsed
-from swapcore_http.config import Config, ConfigError, Severity, load
+
+if TYPE_CHECKING:
+    from swapcore_http.config import Config
 
 __all__ = ["main"]
 
@@ -28,7 +28,8 @@ MOST_FILES = 65_536
 
 
 GARBAGE = 20_000
-"""Objects made since the last look, less those gone, at which the collector looks for garbage."""
+"""Objects made since the last look, less those gone, at which a server looks for garbage: a few hundred
+requests in flight are to pass for what they are, and so is what is imported."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -38,6 +39,8 @@ def main(arguments: list[str] | None = None) -> int:
         The exit status: 0 if all went well, 1 if not, 130 if interrupted; wrong usage exits with 2.
     """
     options = parsed(arguments)
+    # Before anything is imported: next to nothing of that becomes garbage.
+    gc.set_threshold(GARBAGE, 20, 20)
     try:
         status = _run(options)
         # There is none if the shell was told to close it.
@@ -82,6 +85,10 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _check_as_data(options: argparse.Namespace) -> int:
+    import attrs
+
+    from swapcore_http.config import ConfigError, load
+
     config = None
     try:
         loaded = load(options.config, directory=options.config_dir)
@@ -99,11 +106,15 @@ def _check_as_data(options: argparse.Namespace) -> int:
 
 
 def _as_json(_: object, __: object, value: object) -> object:
+    from swapcore_http.config import Severity
+
     return value.value if isinstance(value, Severity) else value
 
 
-def _load(options: argparse.Namespace) -> Config | None:
+def _load(options: argparse.Namespace) -> "Config | None":
     """Load a configuration and print what there is to say about it."""
+    from swapcore_http.config import ConfigError, load
+
     try:
         loaded = load(options.config, directory=getattr(options, "config_dir", None))
     except ConfigError as error:
@@ -211,6 +222,7 @@ def _serve(options: argparse.Namespace) -> int:
         config: Config | None = demo_config()
         greeting = demo_hints("{base_url}")
     else:
+        from swapcore_http.config import load
         from swapcore_http.watch import Watch, at_rest
 
         sources = [each for each in (options.config, options.config_dir) if each is not None]
@@ -222,6 +234,7 @@ def _serve(options: argparse.Namespace) -> int:
 
     import anyio
 
+    from swapcore import SwapcoreError
     from swapcore_http.driver import EngineFailedError
     from swapcore_http.logs import set_up_logging
     from swapcore_http.serve import Address, CannotListenError, serve
@@ -239,7 +252,8 @@ def _serve(options: argparse.Namespace) -> int:
             return FAILED
     set_up_logging(config.log_level, config.log_to_stdout, config.log_time_format)
     _allow_many_connections()
-    _look_for_garbage_less_often()
+    # What was made until now stays; looking through it again finds nothing.
+    gc.freeze()
     address = Address(*options.listen)
     try:
         anyio.run(
@@ -284,12 +298,6 @@ def _cannot_trace(group: ExceptionGroup) -> Exception | None:
     while isinstance(cause, ExceptionGroup):
         cause = cause.exceptions[0]
     return cause
-
-
-def _look_for_garbage_less_often() -> None:
-    """Spare what was made at the start, and let a few hundred requests in flight pass for what they are."""
-    gc.freeze()
-    gc.set_threshold(GARBAGE, 20, 20)
 
 
 def _allow_many_connections() -> None:

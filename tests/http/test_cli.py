@@ -12,6 +12,7 @@ import pytest
 
 from swapcore import SwapcoreError, Tick
 from swapcore_http import arguments, cli, serve
+from swapcore_http import config as config_package
 from swapcore_http.driver import EngineFailedError
 
 
@@ -221,7 +222,7 @@ def test_ctrl_c_before_the_server_is_up_is_no_traceback(
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "load", interrupt)
+    monkeypatch.setattr(config_package, "load", interrupt)
     assert cli.main(["serve", "--config", str(config)]) == 130
 
 
