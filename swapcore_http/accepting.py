@@ -56,7 +56,7 @@ def room() -> int:
     return max(LEAST, (soft - KEPT_FREE) // PER_CLIENT)
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Accepting:
     """Makes what talks to each client who connects; a factory of protocols for `loop.create_server`.
 

@@ -29,7 +29,7 @@ SPACE = b" \t\r\n"
 BOM = b"\xef\xbb\xbf"
 
 
-@define
+@define(eq=False, repr=False)
 class Windows:
     """Bytes that are read piece by piece, with as much of what bytes can do as is needed here."""
 

@@ -47,7 +47,7 @@ LASTING = "/var/tmp"  # noqa: S108 - files there have no names.
 """Where files are unless `TMPDIR` says otherwise: `/tmp` is often a part of the memory that is spared."""
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Bodies:
     """What all bodies share."""
 
@@ -284,7 +284,7 @@ class Rest:
         return piece
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Body:
     """A request's body as its upstream is to get it."""
 

@@ -22,7 +22,7 @@ class PortTakenError(Exception):
     """The run must not even be tried: somebody else has its port; the text says who."""
 
 
-@define
+@define(eq=False, repr=False)
 class Claims:
     """The ports that runs claim, by which nobody else's server is taken for an upstream."""
 

@@ -11,7 +11,7 @@ from attrs import define, field
 __all__ = ["DOORS", "Doors", "close_after"]
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Doors:
     """What an application lets in."""
 

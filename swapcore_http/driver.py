@@ -60,7 +60,7 @@ JOURNAL_TAIL = 256
 """Events kept in memory, to be shown if the engine ever fails."""
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Control:
     """A launcher's line to the driver, for one run."""
 

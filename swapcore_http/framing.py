@@ -39,7 +39,7 @@ class FramingError(ValueError):
     """This is no answer, or it is not certain where it ends; the text repeats none of the bytes."""
 
 
-@define
+@define(eq=False, repr=False)
 class Head:
     """The status line and the fields of an answer."""
 
@@ -55,7 +55,7 @@ class Head:
         return next((value for each, value in self.fields if each.lower() == name), None)
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Framing:
     """The answer to one request.
 

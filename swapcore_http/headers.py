@@ -46,7 +46,7 @@ NAMES_NO_FIELD = frozenset({b"close", b""})
 _NO_TARGET = re.compile(r"[\x00-\x20\x7f]")
 
 
-@define
+@define(eq=False, repr=False)
 class Outgoing:
     """What is to be said to an upstream, but for the body."""
 
@@ -151,7 +151,7 @@ def _tokens(value: bytes) -> frozenset[bytes]:
 # Answers ------------------------------------------------------------------------
 
 
-@define
+@define(eq=False, repr=False)
 class Client:
     """What the form of an answer depends on, of who has asked."""
 
@@ -175,7 +175,7 @@ class Passing(Enum):
     """The content, in chunks of our own."""
 
 
-@define
+@define(eq=False, repr=False)
 class Reply:
     """The head that the client gets, and how the body follows."""
 

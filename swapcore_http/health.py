@@ -38,7 +38,7 @@ class Verdict:
     """How many seconds the oldest of them has waited."""
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Health:
     """Looks at one server.
 

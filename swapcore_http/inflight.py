@@ -49,7 +49,7 @@ class Heard:
         """Note nothing: it is on its way no more."""
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Flight:
     """One request that is on its way."""
 
@@ -117,7 +117,7 @@ class Watcher(Protocol):
         """Hear that it is no more."""
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class InFlight:
     """All requests that are on their way through one server."""
 

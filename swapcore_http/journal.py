@@ -98,7 +98,7 @@ def _ignore(_: Observation) -> None:
     """Do without."""
 
 
-@define
+@define(eq=False, repr=False)
 class _Piece:
     """Steps in a row that go into one file."""
 

@@ -76,7 +76,7 @@ def _index(name: str) -> int | None:
 # Changing -----------------------------------------------------------------------
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Node:
     """A value in a text, which is looked into only if something in it changes."""
 
@@ -119,7 +119,7 @@ class Node:
         return here[step.index :] if step.index < 0 else here[step.index : step.index + 1]
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Entry:
     """A member or an item as it is to be."""
 

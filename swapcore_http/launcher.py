@@ -127,7 +127,7 @@ def _command(model: ModelConfig, port: int | None) -> list[str]:
     return argv
 
 
-@define
+@define(eq=False, repr=False)
 class _Run:
     """A run from its spawn until it is lost or to be stopped."""
 

@@ -46,7 +46,7 @@ class EngineFailedError(SwapcoreError):
         self.journal_tail = tuple(journal_tail)
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Lease:
     """One caller's right to one run, as an async context manager.
 
@@ -143,7 +143,7 @@ class Lease:
             self._answered.set()
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Clinging:
     """The callers who wait at a model that is up, and may not have it brought up again if it leaves."""
 

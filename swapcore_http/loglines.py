@@ -76,7 +76,7 @@ def printable(text: str) -> str:
     )
 
 
-@define
+@define(eq=False, repr=False)
 class Wording:
     """How often one wording was used lately."""
 

@@ -22,7 +22,7 @@ class Observation:
     commands: tuple[Command, ...]
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Observers:
     """Those who hear of the steps of one engine."""
 

@@ -55,7 +55,7 @@ def set_up_tracing(loads: Loads) -> "Tracing":
     return Tracing(own.get_tracer(NAME), loads, own)
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Tracing:
     """Traces the requests of one server."""
 
@@ -98,7 +98,7 @@ class Tracing:
             self._own.shutdown()
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Trace:
     """The spans of one request: `queue` with `load` in it, then `forward`, all in the server's."""
 

@@ -44,7 +44,7 @@ class Down:
     """How often it has failed, one time after the other."""
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Peers:
     """What is known of the peers."""
 

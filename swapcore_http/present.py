@@ -14,7 +14,7 @@ from swapcore_http.ports import Ports
 __all__ = ["Present", "launching"]
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Present:
     """The one owner of the configuration, which another replaces as a whole.
 

@@ -20,7 +20,7 @@ LOG_EVERY = 10.0
 """Seconds between two lines about it in the log; a start that takes less is not written about."""
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Progress:
     """Passes progress on, at a bounded rate, for as long as the run is starting."""
 

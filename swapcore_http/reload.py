@@ -66,7 +66,7 @@ class Outcome:
     """What is wrong with it, or odd about it."""
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class _Asked:
     """One who wants the configuration to be read again."""
 

@@ -85,7 +85,7 @@ def try_traffic(paths: Iterable[Path], config: Config, engine: Engine) -> Verdic
     return Verdict(ok=True, text="\n".join(lines))
 
 
-@define
+@define(eq=False, repr=False)
 class _Reading:
     """Reads files one after the other, and knows where it is."""
 

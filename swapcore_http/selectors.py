@@ -66,7 +66,7 @@ def standing_of(snapshot: Snapshot) -> Mapping[str, Standing]:
     return result
 
 
-@define
+@define(eq=False, repr=False)
 class Spilling:
     """What one selector has sent where, until it is answered."""
 

@@ -65,7 +65,7 @@ class Address:
         return f"{host}:{self.port}"
 
 
-@define
+@define(eq=False, repr=False)
 class Server:
     """A server that accepts requests."""
 

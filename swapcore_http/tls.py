@@ -14,7 +14,7 @@ class CannotShowError(SwapcoreError):
     """The certificate cannot be used; the text says why."""
 
 
-@define
+@define(eq=False, repr=False)
 class Tls:
     """A certificate and its key, in files.
 

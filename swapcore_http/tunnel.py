@@ -31,7 +31,7 @@ LONG, LONGER = 126, 127
 """Lengths in a frame that say that the real one follows, in 2 or in 8 bytes."""
 
 
-@define
+@define(eq=False, repr=False)
 class Frames:
     """Follows a stream of frames, to tell where one ends. They are not masked: servers' are not."""
 
@@ -67,7 +67,7 @@ class Frames:
             self._head.clear()
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Direction:
     """One of the two ways through a tunnel."""
 

@@ -187,7 +187,7 @@ class Connection(asyncio.Protocol):
                 drained.set_exception(error)
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Pool:
     """The connections to one run."""
 

@@ -54,7 +54,7 @@ class Loose:
         """Do nothing: tunnels hear from `Tunnels.leaving` that their run leaves."""
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Tunnels:
     """The tunnels that are open, by the runs that they lead to."""
 

@@ -22,7 +22,7 @@ from swapcore_http.lease import RefusedError
 __all__ = ["Wishes"]
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Wishes:
     """Makes wishes of one driver, and watches it for what becomes of them."""
 

@@ -133,7 +133,7 @@ def _encoded(body: bytes | None) -> str | None:
     return None if body is None else base64.b64encode(body).decode("ascii")
 
 
-@define
+@define(eq=False, repr=False)
 class Captures:
     """The latest captures, `limit` bytes of them; and room for those of answers that are still coming."""
 

@@ -18,7 +18,7 @@ SLACK = 8 * 1024
 """Bytes that may come before what is too much is thrown away."""
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Ends:
     """The first `HEAD` and the last `TAIL` bytes of what it is fed."""
 

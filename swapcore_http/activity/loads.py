@@ -8,7 +8,7 @@ from swapcore_http.driver import Observation
 __all__ = ["Loads"]
 
 
-@define
+@define(eq=False, repr=False)
 class Loads:
     """When each run that is not over began to load, and when it was ready."""
 

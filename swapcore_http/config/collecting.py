@@ -24,7 +24,7 @@ SECRETS = frozenset({"apiKey", "apiKeys", "env"})
 """Keys whose values are masked wherever a line is shown."""
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Source:
     """One text, and what it is called in messages."""
 
@@ -74,7 +74,7 @@ class Located:
         return self.source, self.problem.line, self.problem.column
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Collector:
     """Turns findings into problems with their places and lines."""
 

@@ -28,7 +28,7 @@ COMFYUI = "comfyui_auto"
 COMFYUI_LIMIT = 50
 
 
-@frozen
+@frozen(repr=False)
 class Config(Settings):
     """Settings that make sense, from YAML or made in Python.
 

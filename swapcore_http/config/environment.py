@@ -40,7 +40,7 @@ class Piece:
     original_end: int
 
 
-@define
+@define(eq=False, repr=False)
 class Filled:
     """A text with values in it, and the way back to what was written."""
 

@@ -46,7 +46,7 @@ class Macro:
         return f"${{{self.name}}}"
 
 
-@define
+@define(eq=False, repr=False)
 class Expansion:
     """What is known of the data after its macros were replaced."""
 

@@ -22,7 +22,7 @@ class Place:
     """Which of several sources it stands in."""
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Plain:
     """Plain data: dicts with texts as keys, lists, and what scalars mean.
 

@@ -98,7 +98,7 @@ class SourceError(Exception):
         self.span = span
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Scalar:
     """One value without parts."""
 
@@ -111,7 +111,7 @@ class Scalar:
     height: int = 0
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Sequence:
     """A list."""
 
@@ -122,7 +122,7 @@ class Sequence:
     height: int = 1
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Mapping:
     """A mapping, as the pairs that were written; merge keys and duplicates are still in it."""
 

@@ -51,7 +51,7 @@ MOST_UNREAD = 4 * 1024 * 1024
 """Bytes that a watchdog may leave unread; one that reads no more is replaced."""
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Watched:
     """One process that is being guarded, with all that it starts."""
 
@@ -67,7 +67,7 @@ class Watched:
         self._change(self.mark, pid, await to_thread.run_sync(start_time, pid))
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Guard:
     """One life of a server: its id, what it has running, and its watchdog.
 

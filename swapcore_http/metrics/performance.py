@@ -85,7 +85,7 @@ def _swap() -> tuple[int, int]:
     return swap.total, swap.used
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Monitor:
     """Looks at the machine every so many seconds, and remembers an hour of that.
 

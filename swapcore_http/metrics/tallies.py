@@ -44,7 +44,7 @@ WAITS = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.
 """The upper edges, in seconds, by which times are counted."""
 
 
-@define
+@define(eq=False, repr=False)
 class Spread:
     """How many values fell below each edge."""
 
@@ -59,7 +59,7 @@ class Spread:
         self.total += value
 
 
-@define
+@define(eq=False, repr=False)
 class _Waiting:
     """Somebody who waits."""
 
@@ -68,7 +68,7 @@ class _Waiting:
     patience: float
 
 
-@define
+@define(eq=False, repr=False)
 class Tallies:
     """The counts of one server.
 

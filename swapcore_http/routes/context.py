@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["CONTEXT", "IDENTITY", "Context", "caller_of", "is_ready"]
 
 
-@define
+@define(eq=False, repr=False)
 class Context:
     """The server behind the routes."""
 

@@ -24,7 +24,7 @@ Place = tuple[int, float]
 """How many are let through before a caller, itself included, and in how many seconds it is likely to be."""
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Places:
     """Looks at the queue of one driver."""
 

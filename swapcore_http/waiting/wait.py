@@ -34,7 +34,7 @@ LEAST: Final = 0.05
 """Seconds between two comments at least, whatever the configuration says."""
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Wait:
     """One caller's wait, as a context manager that is entered while it waits: see `Lease.meanwhile`."""
 
