@@ -7,17 +7,18 @@ something, it is told to come again.
 """
 
 import asyncio
-import json
 import logging
 import math
 import resource
 import time
+from http import HTTPStatus
 from typing import Final
 
 from aiohttp import web
 from attrs import define, field
 
 from swapcore_http.doors import Doors
+from swapcore_http.responses import raw_error
 
 __all__ = ["AT_ONCE", "Accepting", "room"]
 
@@ -45,7 +46,9 @@ LINGER: Final = 1.0
 SAID_EVERY: Final = 60.0
 """Seconds between two lines of the log that say so."""
 
-MESSAGE: Final = "too many clients are connected (maxConnections)"
+ANSWER: Final = raw_error(
+    HTTPStatus.SERVICE_UNAVAILABLE, "too many clients are connected (maxConnections)", "Retry-After: 1"
+)
 
 
 def room() -> int:
@@ -149,16 +152,3 @@ class Refusing(asyncio.Protocol):
         self._others.discard(self)
         if self._timer is not None:
             self._timer.cancel()
-
-
-def _answer() -> bytes:
-    error = {"message": MESSAGE, "type": "server_error", "param": None, "code": "service_unavailable"}
-    content = json.dumps({"src": "swapcore", "error": error}).encode()
-    head = (
-        "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\n"
-        f"Content-Length: {len(content)}\r\nRetry-After: 1\r\nConnection: close\r\n\r\n"
-    )
-    return head.encode() + content
-
-
-ANSWER: Final = _answer()

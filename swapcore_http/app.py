@@ -17,6 +17,7 @@ from swapcore_http.forward import MAX_FIELD
 from swapcore_http.gate import GATE, let_pages_read
 from swapcore_http.health import Health
 from swapcore_http.logstreams import LogStreams
+from swapcore_http.misspoken import Runner
 from swapcore_http.news.news import News
 from swapcore_http.present import Present
 from swapcore_http.reload import Reloader
@@ -126,7 +127,7 @@ def make_runner(app: web.Application, **options: Any) -> web.AppRunner:
         app: What `make_app` made.
         options: More arguments for `web.AppRunner`.
     """
-    return web.AppRunner(
+    return Runner(
         app,
         access_log_class=AccessLog,
         # Bodies pass as they come, packed ones too.

@@ -18,7 +18,7 @@ from aiohttp import web
 from swapcore import Refusal
 from swapcore_http.driver import EngineFailedError, RefusedError
 
-__all__ = ["ApiError", "error_event", "error_response", "refusal_error", "unexpected_error"]
+__all__ = ["ApiError", "error_event", "error_response", "raw_error", "refusal_error", "unexpected_error"]
 
 SOURCE = "swapcore"
 
@@ -131,6 +131,19 @@ def error_response(
     body = text.encode(errors="backslashreplace")
     charset = None if kind == "application/json" else "utf-8"
     return web.Response(status=status, body=body, headers=headers, content_type=kind, charset=charset)
+
+
+def raw_error(status: int, message: str, *fields: str) -> bytes:
+    """Write the error envelope as an answer for who is not read from any more, with these fields besides."""
+    content = _envelope(status, message).encode()
+    lines = (
+        f"HTTP/1.1 {status:d} {HTTPStatus(status).phrase}",
+        "Content-Type: application/json",
+        f"Content-Length: {len(content)}",
+        *fields,
+        "Connection: close\r\n\r\n",
+    )
+    return "\r\n".join(lines).encode() + content
 
 
 def error_event(path: str, status: int, message: str) -> bytes:

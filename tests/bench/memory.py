@@ -13,11 +13,18 @@ import psutil
 
 from tests.bench.measure import HERE, Figure, figure, free_port, process, swapcore, wait_for_answer
 from tests.bench.targets import BODY, CHAT, OURS, PLAIN, Options, Target, load, targets
+from tests.http import fake_upstream
 
 WAITING = 2000
 STREAMS = 500
+LONG = 1_000_000_000
 REQUESTS = 200_000
 ROUNDS = 3
+PADDING = 65_536
+"""Bytes of each event of the long stream, and a few more."""
+
+PAUSE_AFTER = 10_000_000
+"""Bytes between two pauses of its reader."""
 
 
 def run(options: Options) -> Iterator[Figure]:
@@ -32,6 +39,7 @@ def run(options: Options) -> Iterator[Figure]:
             for _ in range(ROUNDS):
                 streams.setdefault(server.name, []).append(streaming(server))
         yield figure("memory of an open stream", streams[OURS], "KB", baseline=streams[PLAIN])
+    yield figure(f"growth by {LONG / 1e9:g} GB to a slow reader", [slow_reader()], "MB", limit=20)
     with targets(options, (OURS,)) as servers:
         yield figure(f"growth after {REQUESTS} requests", [growth(servers[-1])], "MB", limit=1)
 
@@ -85,6 +93,34 @@ def streaming(server: Target) -> float:
             client = stack.enter_context(socket.create_connection(("127.0.0.1", server.port)))
             client.sendall(head)
         return (settled(server.process) - before) / STREAMS / 1024
+
+
+def slow_reader() -> float:
+    """Return the MB that the server takes more at most while a client reads a long stream with pauses."""
+    with tempfile.TemporaryDirectory() as folder:
+        config = Path(folder) / "config.yaml"
+        command = fake_upstream.command(port="${PORT}", name="a")
+        config.write_text(json.dumps({"models": {"a": {"cmd": command}}}))
+        with swapcore(config) as (port, child):
+            server = psutil.Process(child.pid)
+            # One small answer first, so that everything is imported.
+            for chunks in (3, LONG // PADDING):
+                before = most = int(server.memory_info().rss)
+                fake = {"chunks": chunks, "padding": PADDING}
+                body = json.dumps({"model": "a", "stream": True, "fake": fake}).encode()
+                fields = f"Host: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
+                head = f"POST {CHAT} HTTP/1.1\r\n{fields}\r\nConnection: close\r\n\r\n"
+                with socket.create_connection(("127.0.0.1", port)) as client:
+                    client.sendall(head.encode() + body)
+                    read = pauses = 0
+                    while piece := client.recv(1 << 18):
+                        read += len(piece)
+                        if read // PAUSE_AFTER > pauses:
+                            pauses += 1
+                            time.sleep(0.1)
+                            most = max(most, int(server.memory_info().rss))
+                assert read > chunks * PADDING, f"only {read} bytes came"
+            return (most - before) / 1e6
 
 
 def growth(server: Target) -> float:

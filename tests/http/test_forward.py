@@ -1,12 +1,16 @@
 """Do requests and answers pass byte for byte, as they come, and break off visibly?"""
 
 import asyncio
+import gzip
 import hashlib
 import json
+import random
 import re
 import socket
 from base64 import b64encode
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from itertools import pairwise
 
 import anyio
 import pytest
@@ -300,6 +304,54 @@ async def test_stream_is_whole_and_equal() -> None:
         status, _, body = await served.ask("GET", "/upstream/a/stream?bytes=5000001&size=99991")
     assert (direct, status) == (b"", 200)
     assert body == b"x" * 5_000_001
+
+
+async def test_any_answer_passes_byte_for_byte_however_it_comes() -> None:
+    """Chunks and packets of all sizes, packed or not, with trailers or without."""
+    written: list[tuple[bytes, list[int]]] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.IncompleteReadError):
+            while True:
+                await read_request(reader)
+                framed, cuts = written[-1]
+                for start, end in pairwise([0, *cuts, len(framed)]):
+                    writer.write(framed[start:end])
+                    await writer.drain()
+                    # Another packet.
+                    await asyncio.sleep(0)
+
+    chance = random.Random(7)
+    async with (
+        scripted(answer) as url,
+        serving(unrun("a"), launch=answering_at(url)) as served,
+        Wire.to(served) as wire,
+    ):
+        for _ in range(150):
+            content = chance.randbytes(chance.choice([0, 1, 100, 70_000, 300_000]))
+            fields, packed = b"X-Plain: yes\r\n", content
+            if chance.random() < 0.5:
+                fields, packed = b"Content-Encoding: gzip\r\n", gzip.compress(content)
+            body = packed
+            if chance.random() < 0.7:
+                fields += b"Transfer-Encoding: chunked\r\n"
+                cuts = sorted(chance.choices(range(len(packed) + 1), k=chance.randrange(20)))
+                parts = [packed[start:end] for start, end in pairwise([0, *cuts, len(packed)])]
+                body = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in parts if part)
+                trailer = chance.choice([b"", b"X-Sum: 1\r\n", b"A: 1\r\nB: two\r\n"])
+                body += chance.choice([b"0", b"00;ext=1"]) + b"\r\n" + trailer + b"\r\n"
+            else:
+                fields += b"Content-Length: %d\r\n" % len(packed)
+            framed = b"HTTP/1.1 200 OK\r\nDate: now\r\n" + fields + b"\r\n" + body
+            pieces = sorted(chance.choices(range(1, len(framed)), k=chance.choice([0, 1, 5, 60])))
+            written.append((framed, pieces))
+            await wire.get("/upstream/a/x")
+            _, got = await wire.head()
+            assert [f"{name}: {value}".encode() for name, value in got if not name.startswith("X-Swap-")] == [
+                b"Date: now",
+                *fields.split(b"\r\n")[:-1],
+            ]
+            assert await wire.reader.readexactly(len(body)) == body
 
 
 async def test_client_that_does_not_read_stops_the_upstream() -> None:

@@ -44,6 +44,16 @@ async def test_client_gone_midway_frees_the_upstream_at_once(*, streaming: bool)
     assert events["in_flight"] == 0
 
 
+async def test_who_closes_its_half_has_gone() -> None:
+    """As with llama-swap, whose library takes it for a client that has hung up, too."""
+    async with serving(fake("a")) as served, Wire.to(served) as wire:
+        await wire.post(CHAT, stream("a", gate="g"))
+        await served.events_once_leased("a", "request")
+        wire.writer.write_eof()
+        await served.events("a", "disconnect")
+        await served.until_idle()
+
+
 async def test_client_gone_while_queued_or_loading_leaves_its_place() -> None:
     async with serving(fake("a", concurrency_limit=1), fake("b", flags={"no_listen": True})) as served:
         async with Wire.to(served) as first, Wire.to(served) as second:

@@ -97,6 +97,25 @@ async def test_t40_a_large_upload_while_the_model_loads_is_not_held_in_memory(
         assert peak(pid) - before < 40 * MB
 
 
+async def test_t40_a_long_answer_to_a_slow_reader_is_not_held_in_memory(tmp_path: Path) -> None:
+    """`python -m tests.bench memory` does so with a gigabyte."""
+    chunks, padding = 1000, 65_536
+    async with serving(tmp_path, a={}) as server:
+        await up(server, "a")
+        pid = server.process.pid
+        before, read, pauses = peak(pid), 0, 0
+        async with server.chat("a", chunks=chunks, padding=padding) as answer:
+            assert answer.status == 200
+            async for piece in answer.content.iter_any():
+                read += len(piece)
+                if read > pauses * 10 * MB:
+                    pauses += 1
+                    # Meanwhile the upstream sends all that anybody takes.
+                    await anyio.sleep(0.1)
+        assert read > chunks * padding
+        assert peak(pid) - before < 20 * MB
+
+
 GROUPS = {"all": {"swap": False, "members": ["slow", "other"]}}
 """Both may live at once."""
 
