@@ -2,8 +2,10 @@
 
 import itertools
 import re
+import socket
+import struct
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -16,6 +18,25 @@ PROC = Path("/proc")
 
 LISTENING = "0A"
 """The state of a listening socket, as Linux writes it."""
+
+SOCK_DIAG, BY_FAMILY, DUMP = 4, 20, 0x301
+"""By which family of messages Linux tells about sockets, the question, and that all of them are wanted."""
+
+ERROR, DONE = 2, 3
+"""What is no socket in an answer."""
+
+HEADER = struct.Struct("=IHHII")
+"""Of a message: its length, its type, flags and two numbers."""
+
+QUESTION = struct.Struct("=BBxxIH46x")
+"""The family of addresses, the protocol, a bit for each state, and the port in the order of the network."""
+
+PORT, INODE = HEADER.size + 4, HEADER.size + 68
+"""Where a message about a socket has its port and its number."""
+
+SAID_BYTES = 64 * 1024
+SAID_TIMEOUT = 1.0
+"""Seconds for an answer that is there at once."""
 
 LSOF_TIMEOUT = 2.0
 """Seconds that `lsof` may take where it is what there is to ask."""
@@ -36,7 +57,7 @@ class Listener(NamedTuple):
 def listener(port: int, first: int = 0) -> Listener | None:
     """Find who listens on that port; None if nobody does, or nobody who may be looked at.
 
-    It takes some milliseconds: all of one's processes may have to be looked at.
+    It takes some milliseconds if all of one's processes have to be looked at.
 
     Args:
         port: The port.
@@ -60,8 +81,42 @@ def _by_proc(port: int, first: int) -> int | None:
     return None
 
 
-def _inodes(port: int) -> Iterator[str]:
+def _inodes(port: int) -> Iterable[str]:
     """List the numbers of the sockets that listen on that port, at whichever address."""
+    try:
+        return [number for family in (socket.AF_INET, socket.AF_INET6) for number in _asked(family, port)]
+    except OSError:
+        # Not everywhere may it be asked; the tables, which take it milliseconds to write, are for everybody.
+        return _looked_up(port)
+
+
+def _asked(family: int, port: int) -> Iterator[str]:
+    """Ask the kernel for these numbers.
+
+    Raises:
+        OSError: it does not answer that.
+    """
+    question = QUESTION.pack(family, socket.IPPROTO_TCP, 1 << int(LISTENING, 16), socket.htons(port))
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, SOCK_DIAG) as kernel:
+        kernel.settimeout(SAID_TIMEOUT)
+        kernel.send(HEADER.pack(HEADER.size + len(question), BY_FAMILY, DUMP, 0, 0) + question)
+        while True:
+            said = kernel.recv(SAID_BYTES)
+            start = 0
+            while start < len(said):
+                length, kind, *_ = HEADER.unpack_from(said, start)
+                if kind == DONE:
+                    return
+                if kind == ERROR:
+                    raise OSError(-struct.unpack_from("=i", said, start + HEADER.size)[0], "sock_diag")
+                if struct.unpack_from("!H", said, start + PORT)[0] == port:
+                    yield str(struct.unpack_from("=I", said, start + INODE)[0])
+                # Each message begins where four bytes do.
+                start += (length + 3) & ~3
+
+
+def _looked_up(port: int) -> Iterator[str]:
+    """Look these numbers up in the tables that the kernel writes."""
     line = re.compile(rf"^ *\d+: [0-9A-F]+:{port:04X} \S+ {LISTENING} (?:\S+ +){{5}}(\d+)", re.MULTILINE)
     for table in ("tcp", "tcp6"):
         with suppress(OSError):

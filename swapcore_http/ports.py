@@ -6,6 +6,7 @@ import socket
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from itertools import chain
 from types import MappingProxyType
 
 from swapcore_http.listeners import listener
@@ -85,7 +86,7 @@ class Ports:
     def _choose(self, wanted: int) -> int:
         size = HIGHEST - LOWEST + 1
         others = (LOWEST + (wanted + DETOUR + step - LOWEST) % size for step in range(size))
-        for port in (wanted, *others):
+        for port in chain([wanted], others):
             if not self._held[port] and not is_taken(port):
                 return port
         raise OSError(errno.EADDRINUSE, "no port is free")

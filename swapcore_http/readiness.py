@@ -26,8 +26,8 @@ from yarl import URL
 
 __all__ = ["is_this_machine", "probe_url", "wait_until_ready"]
 
-CONNECT_EVERY = 0.005
-"""Seconds between raw connects, while the port refuses."""
+CONNECT_OFTEN, CONNECT_EVERY = 0.002, 0.005
+"""Seconds between raw connects while the port refuses: `SHARE` of the time since the spawn, within them."""
 
 RESOLVE_EVERY = 0.25
 """The same, for a host whose name has to be looked up."""
@@ -36,10 +36,10 @@ CONNECT_TIMEOUT = 2.0
 """Seconds for one raw connect; only a remote machine takes any."""
 
 SHARE = 0.02
-"""Of the time since the spawn, what passes between two health checks…"""
+"""Of the time since the spawn, what passes between two looks."""
 
 SHORTEST, LONGEST = 0.002, 0.25
-"""…within these limits, in seconds."""
+"""Seconds between two health checks: that share, within these limits."""
 
 READY = 200
 """The one status that counts. A redirect leads somewhere else, to a login page as often as not."""
@@ -87,7 +87,7 @@ async def wait_until_ready(
         # The name that it was configured with, as forwarded requests may carry it.
         headers={"Host": urlsplit(url).netloc.rpartition("@")[2]},
     ) as session:
-        base = await _wait_until_listening(urlsplit(url))
+        base = await _wait_until_listening(urlsplit(url), spawned)
         target = URL(probe_url(urlunsplit(base), endpoint), encoded=True)
         while True:
             status, said = await _ask(session, target)
@@ -95,9 +95,13 @@ async def wait_until_ready(
                 break
             if status == LOADING and said:
                 progressed(said)
-            since = time.monotonic() - spawned
-            await anyio.sleep(min(max(SHARE * since, SHORTEST), LONGEST))
+            await anyio.sleep(_pause(spawned, SHORTEST, LONGEST))
     return urlunsplit(base)
+
+
+def _pause(spawned: float, shortest: float, longest: float) -> float:
+    """Say how long to wait until the next look: a start that has taken long is not seen late by much."""
+    return min(max(SHARE * (time.monotonic() - spawned), shortest), longest)
 
 
 def probe_url(url: str, endpoint: str) -> str:
@@ -122,17 +126,17 @@ def is_this_machine(host: str | None) -> bool:
     return address is not None and (address.is_loopback or address.is_unspecified)
 
 
-async def _wait_until_listening(base: SplitResult) -> SplitResult:
+async def _wait_until_listening(base: SplitResult, spawned: float) -> SplitResult:
     """Return when a connection is accepted, with the address that did in the place of `localhost`."""
     host = base.hostname or ""
     port = base.port or (443 if base.scheme == "https" else 80)
-    every = CONNECT_EVERY if host == "localhost" or _numeric(host) is not None else RESOLVE_EVERY
+    is_numeric = host == "localhost" or _numeric(host) is not None
     while True:
         for address in LOOPBACK if host == "localhost" else (host,):
             if await _accepts(address, port):
                 # A certificate names a host, not an address.
                 return base if address == host or base.scheme == "https" else _at(base, address)
-        await anyio.sleep(every)
+        await anyio.sleep(_pause(spawned, CONNECT_OFTEN, CONNECT_EVERY) if is_numeric else RESOLVE_EVERY)
 
 
 def _at(base: SplitResult, address: str) -> SplitResult:
@@ -151,21 +155,51 @@ def _numeric(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
 
 async def _accepts(host: str, port: int) -> bool:
     """Tell whether a TCP connection is accepted there, and hang up."""
+    address = _numeric(host)
+    if address is not None and address.is_loopback and (found := _accepts_here(host, port)) is not None:
+        return found
     loop = asyncio.get_running_loop()
     with suppress(OSError), anyio.move_on_after(CONNECT_TIMEOUT):
-        if _numeric(host) is None:
-            found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        if address is None:
+            found_all = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         else:
-            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
-        for family, kind, protocol, _, address in found:
+            found_all = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+        for family, kind, protocol, _, where in found_all:
             with suppress(OSError), socket.socket(family, kind, protocol) as sock:
                 sock.setblocking(False)
-                await loop.sock_connect(sock, address)
-                if sock.getsockname() != sock.getpeername():
+                await loop.sock_connect(sock, where)
+                if _is_anothers(sock):
                     return True
-                # In the range of outgoing ports, a connect to a free port of this machine can meet itself.
-                # It is reset, so that the port is free for the upstream at once.
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    return False
+
+
+def _accepts_here(host: str, port: int) -> bool | None:
+    """Tell the same of an address of this machine, where it is known at once; None if it is not."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with suppress(OSError), socket.socket(family, socket.SOCK_STREAM) as sock:
+        sock.setblocking(False)
+        sock.connect_ex((host, port))
+        if sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+            return False
+        try:
+            return _is_anothers(sock)
+        except OSError:
+            # It is still being connected.
+            return None
+    return False
+
+
+def _is_anothers(sock: socket.socket) -> bool:
+    """Tell whether a connected socket has met another one.
+
+    Raises:
+        OSError: it is not connected.
+    """
+    if sock.getpeername() != sock.getsockname():
+        return True
+    # In the range of outgoing ports, a connect to a free port of this machine can meet itself.
+    # It is reset, so that the port is free for the upstream at once.
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     return False
 
 

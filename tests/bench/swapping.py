@@ -17,19 +17,19 @@ LOADS = (0.0, 0.5)
 
 def run(_: Options) -> Iterator[Figure]:
     for load in LOADS:
-        lags, times = measure(load, ROUNDS if not load else ROUNDS // 2)
+        lags, times, alone = measure(load, ROUNDS if not load else ROUNDS // 2)
         title = f"swap lag, {load} s load"
         yield figure(f"{title}: listening to answer", lags, "ms", limit=15)
         yield figure(f"{title}: p99", [percentile(lags, 0.99)], "ms", limit=25)
-        yield figure(f"swap, {load} s load: request to answer", times, "ms")
+        # Beside what the upstream itself takes from its spawn until it listens.
+        yield figure(f"swap, {load} s load: request to answer", times, "ms", baseline=alone)
         if not load:
             yield figure("swaps/s, A B A B", [1000 / took for took in times], "/s", least=8)
-            yield figure("an upstream's own start", [spawn() for _ in range(15)], "ms")
 
 
-def measure(load: float, rounds: int) -> tuple[list[float], list[float]]:
-    """Ask for two models in turn, of which one fits."""
-    lags, times = [], []
+def measure(load: float, rounds: int) -> tuple[list[float], list[float], list[float]]:
+    """Ask for two models in turn, of which one fits, and start the upstream alone in between."""
+    lags, times, alone = [], [], []
     with tempfile.TemporaryDirectory() as folder:
         config = Path(folder) / "config.yaml"
         command = f"{sys.executable} -I -S {UPSTREAM} ${{PORT}} {load}"
@@ -49,15 +49,16 @@ def measure(load: float, rounds: int) -> tuple[list[float], list[float]]:
                     # The first one has nothing to swap.
                     lags.append((now - answer["listening_at"]) * 1000)
                     times.append((now - begun) * 1000)
+                    alone.append(spawn(load))
             client.close()
-    return lags, times
+    return lags, times, alone
 
 
-def spawn() -> float:
+def spawn(load: float) -> float:
     """Return the milliseconds from a spawn until the upstream listens."""
     port = free_port()
     begun = time.monotonic()
-    with process(sys.executable, "-I", "-S", str(UPSTREAM), str(port)):
+    with process(sys.executable, "-I", "-S", str(UPSTREAM), str(port), str(load)):
         while True:
             client = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
             try:

@@ -188,7 +188,7 @@ async def test_https_keeps_the_name_that_its_certificate_has() -> None:
     async with Upstream(OK).listening() as port:
         base = urlsplit(f"https://localhost:{port}")
         with anyio.fail_after(60):
-            assert await readiness._wait_until_listening(base) == base
+            assert await readiness._wait_until_listening(base, time.monotonic()) == base
 
 
 async def test_https_is_asked_through_tls() -> None:
@@ -251,12 +251,18 @@ async def test_cancelled_it_leaves_nothing_open() -> None:
             await anyio.sleep(0.005)
 
 
-async def test_a_connect_that_meets_itself_is_not_a_listener(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_a_connect_that_meets_itself_is_not_a_listener(
+    at_once: bool,  # noqa: FBT001 - whether the system tells it at once.
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Give the raw connect the very port as its own, as the system does once in many thousand times."""
     port = free_port()
     real = socket.socket
+    if not at_once:
+        monkeypatch.setattr(readiness, "_accepts_here", lambda *_: None)
 
-    def same_port(family: socket.AddressFamily, kind: socket.SocketKind, protocol: int) -> socket.socket:
+    def same_port(family: socket.AddressFamily, kind: socket.SocketKind, protocol: int = 0) -> socket.socket:
         sock = real(family, kind, protocol)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind(("127.0.0.1", port))
@@ -268,6 +274,28 @@ async def test_a_connect_that_meets_itself_is_not_a_listener(monkeypatch: pytest
     # And the upstream can bind it, without asking for the reuse of addresses.
     with real(socket.AF_INET, socket.SOCK_STREAM) as sock:
         sock.bind(("127.0.0.1", port))
+
+
+async def test_whether_an_address_of_this_machine_accepts_is_mostly_known_at_once() -> None:
+    async with Upstream(OK).listening() as port:
+        assert readiness._accepts_here("127.0.0.1", port) in (True, None)
+        # Only the other family's address is free.
+        assert readiness._accepts_here("::1", port) in (False, None)
+        assert await readiness._accepts("127.0.0.1", port)
+    assert not await readiness._accepts("127.0.0.1", port)
+
+
+async def test_where_it_is_not_known_at_once_it_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(readiness, "_accepts_here", lambda *_: None)
+    async with Upstream(OK).listening() as port:
+        assert await readiness._accepts("127.0.0.1", port)
+    assert not await readiness._accepts("127.0.0.1", port)
+
+
+@pytest.mark.parametrize(("age", "pause"), [(0.0, 0.002), (0.2, 0.004), (60.0, 0.005)])
+def test_a_port_is_tried_the_more_rarely_the_longer_it_refuses(age: float, pause: float) -> None:
+    found = readiness._pause(time.monotonic() - age, readiness.CONNECT_OFTEN, readiness.CONNECT_EVERY)
+    assert pause <= found <= readiness.CONNECT_EVERY
 
 
 async def test_a_host_that_swallows_connects_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
