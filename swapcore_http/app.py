@@ -100,7 +100,7 @@ def make_app(
     context = Context(driver, present, bodies, upstreams, streams, recorder, tunnels, reloader, tracing)
     context.keyring, context.on_loopback = Keyring(config.api_keys), on_loopback
     app[CONTEXT] = context
-    health = Health(driver, present)
+    health = Health(driver, present, context.peers)
     driver.watch(health.observe)
     app[HEALTH] = health
     app[TALLIES] = tallies
@@ -111,6 +111,7 @@ def make_app(
     app.on_cleanup.append(_close_connections)
     app.cleanup_ctx.append(metrics.keep_watch)
     app.cleanup_ctx.append(_discover)
+    app.cleanup_ctx.append(_listen)
     app.on_response_prepare.append(hide_server)
     app.on_response_prepare.append(let_pages_read)
     app.on_response_prepare.append(close_after)
@@ -152,6 +153,13 @@ async def _keep_logs(app: web.Application) -> AsyncIterator[None]:
 async def _discover(app: web.Application) -> AsyncIterator[None]:
     context = app[CONTEXT]
     task = asyncio.create_task(context.peers.discover(lambda: context.config))
+    yield
+    task.cancel()
+    await asyncio.wait([task])
+
+
+async def _listen(app: web.Application) -> AsyncIterator[None]:
+    task = asyncio.create_task(app[HEALTH].listen())
     yield
     task.cancel()
     await asyncio.wait([task])

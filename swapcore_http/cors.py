@@ -5,7 +5,7 @@ from http import HTTPStatus
 
 from aiohttp import web
 
-__all__ = ["answer_preflight", "echo_origin"]
+__all__ = ["answer_preflight", "echo_origin", "vary_by_origin"]
 
 METHODS = "GET, POST, PUT, PATCH, DELETE, OPTIONS"
 FIELDS = "Content-Type, Authorization, Accept, X-Requested-With"
@@ -32,7 +32,13 @@ def answer_preflight(request: web.Request) -> web.Response:
 
 def echo_origin(request: web.Request, response: web.Response) -> web.Response:
     """Let the page that asks read this answer."""
+    vary_by_origin(response)
     if origin := request.headers.get("Origin"):
         response.headers["Access-Control-Allow-Origin"] = origin
-        response.headers["Vary"] = "Origin"
     return response
+
+
+def vary_by_origin(response: web.StreamResponse) -> None:
+    """Say that the answer depends on whose page asks, so that no cache shows it to another."""
+    if "Origin" not in response.headers.getall("Vary", ()):
+        response.headers.add("Vary", "Origin")

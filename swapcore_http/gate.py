@@ -12,6 +12,7 @@ from aiohttp import web
 
 from swapcore_http.auth import NOBODY, Identity
 from swapcore_http.browsers import foreign_origin, is_known_host, is_listed
+from swapcore_http.cors import vary_by_origin
 from swapcore_http.responses import ApiError
 from swapcore_http.routes.context import CONTEXT, IDENTITY, Context
 from swapcore_http.routes.needs import Effect, Need
@@ -122,7 +123,10 @@ def _check_scope(need: Need, identity: Identity) -> None:
 
 async def let_pages_read(request: web.Request, response: web.StreamResponse) -> None:
     """Let pages of the origins in `corsOrigins` read this answer; for `on_response_prepare`."""
+    listed = request.app[CONTEXT].config.cors_origins
+    if not listed:
+        return
+    vary_by_origin(response)
     origin = request.headers.get("Origin")
-    if origin is not None and is_listed(origin, request.app[CONTEXT].config.cors_origins):
+    if origin is not None and is_listed(origin, listed):
         response.headers["Access-Control-Allow-Origin"] = origin
-        response.headers.setdefault("Vary", "Origin")

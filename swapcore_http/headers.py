@@ -40,6 +40,9 @@ OURS = frozenset({b"content-length", b"expect", b"x-swap-priority", b"x-swap-pat
 STOPPED = HOP_BY_HOP | OURS
 LOOKED_AT = frozenset({b"authorization", b"host", b"x-forwarded-for"})
 NOTED = frozenset({b"content-type", b"date", b"x-accel-buffering"})
+BESIDE = frozenset({b"vary"})
+"""Fields of an answer that say something more beside the upstream's own."""
+
 NAMES_NO_FIELD = frozenset({b"close", b""})
 """What a `Connection` field says without naming another field."""
 
@@ -191,7 +194,7 @@ def make_reply(framing: Framing, client: Client, extra: Fields = ()) -> Reply:
     Args:
         framing: The answer, whose head has come.
         client: Who has asked.
-        extra: Fields that are added, in place of the upstream's of the same names.
+        extra: Fields that are added, in place of the upstream's of the same names; `Vary` stands beside it.
     """
     head = framing.head
     assert head is not None  # noqa: S101 - the caller's duty.
@@ -242,7 +245,7 @@ def _stopped_in_answer(framing: Framing, extra: Fields) -> AbstractSet[bytes]:
         return HOP_BY_HOP
     return HOP_BY_HOP.union(
         named - {b"content-length"},
-        (name.lower() for name, _ in extra),
+        {name.lower() for name, _ in extra} - BESIDE,
         {b"content-length"} if lengthless else (),
     )
 

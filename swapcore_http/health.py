@@ -5,20 +5,31 @@ longer has come to a standstill, whatever the reason, and should get no more
 requests: whoever looks after it can then start it anew.
 """
 
+import asyncio
 import math
+from collections import deque
 from collections.abc import Iterator
+from typing import Final
 
 from attrs import define, field, frozen
 
 from swapcore import BecameReady, Exited, Phase, Start, Stop, TicketView
 from swapcore.orders import STUCK_AFTER
 from swapcore_http.driver import Driver, Observation
+from swapcore_http.peers import Peers
 from swapcore_http.present import Present
 
 __all__ = ["Health", "Verdict"]
 
 LATE = 5.0
 """Seconds by which the driver may be behind its own deadline."""
+
+
+BEAT: Final = 0.25
+"""Seconds between two looks at how late the event loop is."""
+
+REMEMBERED: Final = int(60 / BEAT)
+"""How many of these looks are remembered: a minute."""
 
 
 @frozen
@@ -37,6 +48,9 @@ class Verdict:
     oldest_wait: float
     """How many seconds the oldest of them has waited."""
 
+    loop_lag: float
+    """By how many seconds at most the event loop was late in the last minute: so long all stood still."""
+
 
 @define(eq=False, repr=False)
 class Health:
@@ -45,10 +59,13 @@ class Health:
     Args:
         driver: The driver, which is to be watched by `observe`.
         present: The owner of the configuration.
+        peers: What is known of the peers.
     """
 
     driver: Driver
     present: Present
+    peers: Peers
+    _lags: deque[float] = field(factory=lambda: deque(maxlen=REMEMBERED), init=False)
     _moved_at: float = field(default=-math.inf, init=False)
 
     def observe(self, step: Observation) -> None:
@@ -57,6 +74,14 @@ class Health:
             isinstance(command, Start | Stop) for command in step.commands
         ):
             self._moved_at = step.now
+
+    async def listen(self) -> None:
+        """Go on looking how late the event loop is, until cancelled."""
+        loop = asyncio.get_running_loop()
+        while True:
+            due = loop.time() + BEAT
+            await asyncio.sleep(BEAT)
+            self._lags.append(max(0.0, loop.time() - due))
 
     def verdict(self) -> Verdict:
         """Say how the server is now."""
@@ -68,8 +93,14 @@ class Health:
             for view in snapshot.upstreams
             if view.stuck
         ]
+        silent = [
+            f"the peer {peer} does not answer: {why}"
+            for peer, why in self.peers.silent().items()
+            if peer in self.present.config.peers
+        ]
         oldest = max((now - snapshot.now + ticket.waited for ticket in snapshot.tickets), default=0.0)
-        return Verdict(not wrong, (*wrong, *stuck), len(snapshot.tickets), oldest)
+        lag = round(max(self._lags, default=0.0), 4)
+        return Verdict(not wrong, (*wrong, *stuck, *silent), len(snapshot.tickets), oldest, lag)
 
     def _wrong(self, now: float) -> Iterator[str]:
         snapshot = self.driver.snapshot()

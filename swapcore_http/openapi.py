@@ -81,7 +81,7 @@ EXPLANATION = _object(
     reasons=_list(TEXT),
 )
 ACTIVITY = _object(data=_list(ANYTHING), page=WHOLE, limit=WHOLE, total=WHOLE, total_pages=WHOLE)
-HEALTH = _object(ready=TRUTH, reasons=_list(TEXT), waiting=WHOLE, oldest_wait=NUMBER)
+HEALTH = _object(ready=TRUTH, reasons=_list(TEXT), waiting=WHOLE, oldest_wait=NUMBER, loop_lag=NUMBER)
 
 
 @frozen

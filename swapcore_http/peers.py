@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import secrets
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -54,6 +55,9 @@ class Peers:
     discovered: dict[str, tuple[str, ...]] = field(factory=dict, init=False)
     """What peers list themselves whose `models` are `auto`."""
 
+    name: str = field(factory=lambda: secrets.token_hex(8), init=False)
+    """What this server is called on the way through several, by nothing that tells who or where it is."""
+
     _down: dict[str, Down] = field(factory=dict, init=False)
     _numbers: dict[str, int] = field(factory=dict, init=False)
     _names: tuple[Config, Names] | None = field(default=None, init=False)
@@ -74,6 +78,10 @@ class Peers:
         """Say why that peer is left alone, if it is."""
         down = self._down.get(peer)
         return down if down is not None and self.clock() < down.until else None
+
+    def silent(self) -> dict[str, str]:
+        """Name those that did not answer when they were last asked, and say why."""
+        return {peer: down.why for peer, down in self._down.items()}
 
     def wait(self, down: Down) -> float:
         """Say in how many seconds it may be asked again."""

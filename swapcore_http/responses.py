@@ -32,6 +32,7 @@ _KINDS = {
     HTTPStatus.BAD_GATEWAY: ("server_error", "bad_gateway"),
     HTTPStatus.SERVICE_UNAVAILABLE: ("server_error", "service_unavailable"),
     HTTPStatus.GATEWAY_TIMEOUT: ("server_error", "gateway_timeout"),
+    HTTPStatus.LOOP_DETECTED: ("server_error", "loop_detected"),
 }
 """The `type` and `code` of the envelope, by status."""
 

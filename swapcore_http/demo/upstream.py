@@ -131,19 +131,23 @@ class Handler(BaseHTTPRequestHandler):
             "created": int(time.time()),
             "model": self.server.model,
         }
+        counted = len(question.split())
+        usage = {
+            "prompt_tokens": counted,
+            "completion_tokens": len(words),
+            "total_tokens": counted + len(words),
+        }
         if body.get("stream"):
             answer["object"] = kind + (".chunk" if chat else "")
-            self._stream(answer | {"choices": [choice]} for choice in self._choices(words, chat=chat))
+            self._stream(
+                # The last event has the count, as llama-server's has.
+                answer | {"choices": [choice]} | ({"usage": usage} if choice["finish_reason"] else {})
+                for choice in self._choices(words, chat=chat)
+            )
         else:
             time.sleep(self.server.pause * len(words))
             text = "".join(words).rstrip()
             said: Json = {"message": {"role": "assistant", "content": text}} if chat else {"text": text}
-            counted = len(question.split())
-            usage = {
-                "prompt_tokens": counted,
-                "completion_tokens": len(words),
-                "total_tokens": counted + len(words),
-            }
             self._answer(
                 answer | {"choices": [{"index": 0, "finish_reason": "stop", **said}], "usage": usage}
             )

@@ -1,8 +1,12 @@
 """What is this server, how is it set up, and what would it do?"""
 
+import asyncio
 import json
+import shutil
+import subprocess
 from functools import cache
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any
 
 from aiohttp import web
@@ -17,6 +21,9 @@ __all__ = ["routes"]
 
 MAX_BODY = 1024 * 1024
 """Bytes of a question that are looked at."""
+
+GIT_TIMEOUT = 5.0
+"""Seconds that git may take to say which commit is checked out."""
 
 EXPECTED = 'expected {"model": …}, and perhaps "running", a list of models'
 
@@ -35,12 +42,12 @@ async def description(_: web.Request) -> web.Response:
     """Describe the routes for operators, as OpenAPI has it."""
     from swapcore_http.openapi import document  # noqa: PLC0415 - few ask.
 
-    return web.json_response(document(_version()["version"]))
+    return web.json_response(document((await asyncio.to_thread(_version))["version"]))
 
 
 async def version(_: web.Request) -> web.Response:
     """Say which version this is."""
-    return web.json_response(_version())
+    return web.json_response(await asyncio.to_thread(_version))
 
 
 @cache
@@ -50,8 +57,22 @@ def _version() -> dict[str, str]:
 
     distribution = metadata.distribution("swapcore")
     origin = json.loads(distribution.read_text("direct_url.json") or "{}")
-    commit = origin.get("vcs_info", {}).get("commit_id", "unknown")
+    commit = origin.get("vcs_info", {}).get("commit_id") or _checked_out() or "unknown"
     return {"version": distribution.version, "commit": str(commit), "build_date": "unknown"}
+
+
+def _checked_out() -> str | None:
+    """Say which commit the files are of that run, if they are a working copy of git's."""
+    folder = Path(__file__).parents[2]
+    git = shutil.which("git")
+    if git is None or not (folder / ".git").exists():
+        return None
+    command = [git, "-C", str(folder), "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=GIT_TIMEOUT, check=True)  # noqa: S603 - no word of it is from outside.
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip() or None
 
 
 async def config(request: web.Request) -> web.Response:

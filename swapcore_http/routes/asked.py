@@ -142,10 +142,13 @@ class Asked:
             if accepted is not None and (readable := acceptable(accepted)) != accepted:
                 added = ((b"Accept-Encoding", readable.encode("latin-1")), *added)
                 without |= {b"accept-encoding"}
-        origin = headers.get("Origin")
-        if origin is not None and is_listed(origin, self.context.config.cors_origins):
-            # The page that asks may read the answer.
-            extra = (*extra, (b"Access-Control-Allow-Origin", origin.encode(errors="surrogateescape")))
+        listed = self.context.config.cors_origins
+        if listed:
+            origin = headers.get("Origin")
+            extra = (*extra, (b"Vary", b"Origin"))
+            if origin is not None and is_listed(origin, listed):
+                # The page that asks may read the answer.
+                extra = (*extra, (b"Access-Control-Allow-Origin", origin.encode(errors="surrogateescape")))
         tap: Tap | None = recording
         if recording is None and self.flight is not None:
             # Who looks at it sees how far it is all the same.

@@ -2,6 +2,7 @@
 
 import math
 from http import HTTPStatus
+from typing import Final
 
 from aiohttp import web
 
@@ -16,6 +17,12 @@ from swapcore_http.websockets import Loose, is_websocket
 
 __all__ = ["ask_peer"]
 
+VIA: Final = "X-Swap-Via"
+"""The field of a request that names the servers which have passed it on to a peer."""
+
+MOST_PASSED: Final = 8
+"""How many these may be."""
+
 
 async def ask_peer(asked: Asked, model: PeerModel) -> web.StreamResponse:
     """Have a peer answer, unless it did not lately.
@@ -28,6 +35,13 @@ async def ask_peer(asked: Asked, model: PeerModel) -> web.StreamResponse:
     if peer is None:
         message = f"no model is called {model.qualified!r} any more"
         raise ApiError(HTTPStatus.NOT_FOUND, message)
+    passed = _passed(request)
+    if peers.name in passed:
+        message = f"the request for {model.qualified!r} has been here before: peers pass it on in a circle"
+        raise ApiError(HTTPStatus.LOOP_DETECTED, message)
+    if len(passed) >= MOST_PASSED:
+        message = f"the request has passed {len(passed)} servers already, and goes no further"
+        raise ApiError(HTTPStatus.LOOP_DETECTED, message)
     down = peers.down(peer.id)
     if down is not None:
         wait = math.ceil(peers.wait(down))
@@ -35,12 +49,13 @@ async def ask_peer(asked: Asked, model: PeerModel) -> web.StreamResponse:
         raise ApiError(HTTPStatus.BAD_GATEWAY, message, {"Retry-After": str(max(1, wait))})
     stopped = {name.lower().encode() for name in request.headers if name.lower().startswith("x-forwarded-")}
     # Its own name, and not that which this server is known by.
-    stopped |= {b"host", *asked.kept_back(forward_auth=peer.forward_auth)}
-    added: Fields = ()
+    stopped |= {b"host", VIA.lower().encode(), *asked.kept_back(forward_auth=peer.forward_auth)}
+    via = ", ".join([*passed, peers.name]).encode(errors="surrogateescape")
+    added: Fields = ((VIA.encode(), via),)
     if peer.api_key:
         key = peer.api_key.encode(errors="surrogateescape")
         stopped |= {b"authorization", b"x-api-key"}
-        added = ((b"Authorization", b"Bearer " + key), (b"x-api-key", key))
+        added = (*added, (b"Authorization", b"Bearer " + key), (b"x-api-key", key))
     manner = asked.manner(
         # It has no run, and waits for nothing here.
         0,
@@ -64,3 +79,9 @@ async def ask_peer(asked: Asked, model: PeerModel) -> web.StreamResponse:
         raise
     peers.answered(peer.id)
     return answer
+
+
+def _passed(request: web.Request) -> list[str]:
+    """Name the servers that the request has passed."""
+    names = ",".join(request.headers.getall(VIA, ())).split(",")
+    return [name.strip() for name in names if name.strip()]

@@ -46,3 +46,27 @@ async def test_only_lists_of_models_are_open_to_pages() -> None:
             assert "Access-Control-Allow-Origin" not in fields, path
         _, fields, _ = await served.ask("GET", "/v1/models")
         assert "Access-Control-Allow-Origin" not in fields
+        # A cache must not show it to a page.
+        assert fields["Vary"] == "Origin"
+
+
+@pytest.mark.parametrize("origin", [None, "https://ui.example", "https://other.example"])
+async def test_caches_are_told_that_answers_depend_on_the_page(origin: str | None) -> None:
+    headers = {} if origin is None else {"Origin": origin}
+    async with serving(fake("a"), cors_origins=["https://ui.example"]) as served:
+        for path in ("/running", "/v1/models", "/nowhere"):
+            _, fields, _ = await served.ask("GET", path, headers=headers)
+            assert fields["Vary"] == "Origin", path
+        await served.chat("a")
+        own = "X-Fake-Headers"
+        path = "/upstream/a/x"
+        async with served.http.get(served.base + path, headers={**headers, own: "Vary: Accept"}) as answer:
+            # What the upstream itself says stands beside it. A page that is in no list is refused.
+            refused = origin == "https://other.example"
+            assert answer.headers.getall("Vary") == (["Origin"] if refused else ["Accept", "Origin"])
+            assert answer.status == (403 if refused else 200)
+            shown = answer.headers.get("Access-Control-Allow-Origin")
+            assert shown == (None if refused else origin)
+    async with serving(fake("a")) as served:
+        _, fields, _ = await served.ask("GET", "/running", headers=headers)
+        assert "Vary" not in fields

@@ -128,6 +128,9 @@ def test_it_streams_the_same_word_by_word(client: openai.OpenAI) -> None:
     assert re.fullmatch(r"This is echo, process \d+\. I am a test\. You said: Who are you\? ", "".join(words))
     assert len(words) > 10
     assert [chunk.choices[0].finish_reason for chunk in chunks] == [None] * (len(chunks) - 1) + ["stop"]
+    assert [chunk.usage is None for chunk in chunks] == [True] * (len(chunks) - 1) + [False]
+    assert chunks[-1].usage is not None
+    assert (chunks[-1].usage.prompt_tokens, chunks[-1].usage.completion_tokens) == (3, len(words) - 1)
 
 
 def test_it_completes_prompts_streamed_and_not(client: openai.OpenAI) -> None:

@@ -1,11 +1,14 @@
 """Tests of `swapcore_http.health`: when is a server not fit to be asked for anything?"""
 
 import asyncio
+import time
 from typing import Any
 
+import anyio
 import pytest
 
 from swapcore import Urgency
+from swapcore_http.config import PeerConfig
 from tests.http.serving import Served, fake, serving
 
 pytestmark = pytest.mark.anyio
@@ -18,10 +21,9 @@ async def health(served: Served) -> tuple[int, Any]:
 
 async def test_a_server_is_ready_also_while_callers_wait() -> None:
     async with serving(fake("a"), fake("b"), patience=0) as served:
-        assert await health(served) == (
-            200,
-            {"ready": True, "reasons": [], "waiting": 0, "oldest_wait": 0.0},
-        )
+        status, answer = await health(served)
+        assert answer.pop("loop_lag") >= 0
+        assert (status, answer) == (200, {"ready": True, "reasons": [], "waiting": 0, "oldest_wait": 0.0})
         streaming = asyncio.create_task(served.chat("a", gate="go"))
         await served.until_leased("a")
         waiting = asyncio.create_task(served.chat("b"))
@@ -66,3 +68,27 @@ async def test_a_driver_that_does_not_keep_time_is_said(monkeypatch: pytest.Monk
         monkeypatch.setattr(type(served.driver), "late", 7.0)
         status, answer = await health(served)
         assert (status, answer["reasons"]) == (503, ["the driver is 7.0 s behind"])
+
+
+async def test_how_long_everything_stood_still() -> None:
+    async with serving(fake("a")) as served:
+        with anyio.fail_after(60):
+            while (await health(served))[1]["loop_lag"] < 0.1:
+                # Longer than from one look to the next, so that one of them is late.
+                time.sleep(0.4)  # noqa: ASYNC251 - it is what is to be seen.
+                await asyncio.sleep(0.01)
+
+
+async def test_peers_that_do_not_answer_are_named_but_make_nothing_unready() -> None:
+    down = PeerConfig("far", proxy="http://127.0.0.1:1", models=("m",))
+    async with serving(fake("a"), peers=[down]) as served:
+        assert (await health(served))[1]["reasons"] == []
+        assert (await served.chat("m"))[0] == 502
+        status, answer = await health(served)
+        assert (status, answer["ready"]) == (200, True)
+        assert answer["reasons"][0].startswith("the peer far does not answer: Cannot connect to 127.0.0.1:1")
+        # Lists show its models as before, as llama-swap's do.
+        _, _, listed = await served.ask("GET", "/v1/models")
+        assert [row["id"] for row in listed["data"]] == ["a", "far/m"]
+        await served.replace(fake("a"))
+        assert (await health(served))[1]["reasons"] == []

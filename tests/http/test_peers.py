@@ -210,6 +210,31 @@ async def test_a_peer_that_takes_too_long_is_not_down() -> None:
         assert (await served.ask("POST", CHAT, {"model": "m"}))[0] == 200
 
 
+async def test_peers_that_ask_each_other_end_in_an_error_at_once() -> None:
+    async with serving(fake("a")) as one, serving(fake("b")) as other:
+        for served, to in ((one, other), (other, one)):
+            await served.replace(fake("a"), peers=[peer(to.base, models=("m",))])
+        for path in (CHAT, "/v1/messages"):
+            status, fields, answer = await one.ask("POST", path, {"model": "m"})
+            assert status == 508
+            assert fields["X-Swap-Model"] == "p/m"
+            assert "peers pass it on in a circle" in answer["error"]["message"]
+            assert answer["error"]["type"] == ("server_error" if path == CHAT else "api_error")
+        # Nobody is down because of that.
+        assert (await one.ask("GET", "/api/health"))[2]["reasons"] == []
+
+
+async def test_a_peer_is_told_which_servers_the_request_has_passed() -> None:
+    async with peer_at() as url, serving(peers=[peer(url)]) as served:
+        name = served.runner.app[CONTEXT].peers.name
+        assert sent(await ask(served, "m"), "x-swap-via") == [name]
+        answer = await ask(served, "m", headers={"X-Swap-Via": "one, two"})
+        assert sent(answer, "x-swap-via") == [f"one, two, {name}"]
+        many = {"X-Swap-Via": ",".join(f"s{number}" for number in range(8))}
+        status, _, answer = await served.ask("POST", ECHO, {"model": "m"}, headers=many)
+        assert (status, answer["error"]["code"]) == (508, "loop_detected")
+
+
 def test_the_pause_doubles_and_ends_with_an_answer() -> None:
     now = 0.0
     peers = Peers(clock=lambda: now)

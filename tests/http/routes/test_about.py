@@ -1,11 +1,15 @@
 """Does the server say what it is, how it is set up and what it would do, and nothing that is secret?"""
 
 import json
+import re
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from swapcore_http.config import ApiKeyConfig, PeerConfig
+from swapcore_http.routes import about
 from tests.http.serving import fake, serving, unrun
 
 pytestmark = pytest.mark.anyio
@@ -17,6 +21,24 @@ async def test_version() -> None:
     assert status == 200
     assert set(told) == {"version", "commit", "build_date"}
     assert told["version"][0].isdigit()
+    assert told["commit"] == "unknown" or re.fullmatch(r"[0-9a-f]{40}(-dirty)?", told["commit"])
+
+
+@pytest.mark.parametrize("copied", [True, False])
+def test_a_working_copy_knows_its_commit(
+    *, copied: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "swapcore_http" / "routes"
+    place.mkdir(parents=True)
+    monkeypatch.setattr(about, "__file__", str(place / "about.py"))
+    if not copied:
+        assert about._checked_out() is None
+        return
+    git = ("git", "-C", str(tmp_path), "-c", "user.name=n", "-c", "user.email=e")
+    for words in (("init", "-q"), ("commit", "-q", "--allow-empty", "-m", "x"), ("tag", "v1")):
+        subprocess.run([*git, *words], check=True)
+    commit = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout
+    assert about._checked_out() == commit.strip()
 
 
 async def test_config_shows_all_that_holds_and_no_secret() -> None:
