@@ -72,10 +72,9 @@ class Engine:
     @property
     def deadline(self) -> float | None:
         """When to report the next `Tick`, if nothing else is reported before; `None` for never."""
-        at = self._state.wake
-        for run in self._state.runs.values():
-            if run.deadline is not None and run.deadline < at:
-                at = run.deadline
+        state = self._state
+        at = min(state.deadlines.values(), default=math.inf)
+        at = min(at, state.wake)
         return at if at < math.inf else None
 
     @property

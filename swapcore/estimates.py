@@ -16,8 +16,16 @@ __all__ = ["due_at", "seconds_for", "seconds_until_done", "seconds_until_served"
 
 def seconds_for(state: State, line: Line) -> float:
     """Return the seconds it takes to bring a line's model in and to serve all who wait in it."""
-    limit = state.catalog.by_id[line.model].concurrency_limit
-    return state.experience.visit(line.model, -(-len(line) // limit))
+    return state.experience.visit(line.model, rounds_of(state, line))
+
+
+def rounds_of(state: State, line: Line) -> int:
+    """Return in how many rounds all who wait in a line can be served."""
+    rounds = state.rounds.get(line.model)
+    if rounds is None:
+        limit = state.catalog.by_id[line.model].concurrency_limit
+        rounds = state.rounds[line.model] = -(-len(line) // limit)
+    return rounds
 
 
 def due_at(state: State, line: Line, patience: float) -> float:
@@ -29,13 +37,18 @@ def due_at(state: State, line: Line, patience: float) -> float:
     """
     if patience == math.inf:
         return math.inf
-    model, exclude = line.model, state.exclude
+    model, lines, experience = line.model, state.lines, state.experience
+    excluded, stop = state.excluded(model, lines), experience.stop
+    known, counted = experience.known, state.rounds
     cycle = 0.0
-    for other in state.lines.values():
-        if other is line or exclude(model, other.model):
-            cycle += seconds_for(state, other)
+    # It is what `seconds_for` says of each, written out: nothing else is done for each line at each arrival.
+    for name in lines:
+        if name == model or name in excluded:
+            load, service = known.get(name) or experience.standing(name)
+            rounds = counted.get(name) or rounds_of(state, lines[name])
+            cycle += load.value + stop + rounds * service.value
     patience = max(patience, state.settings.policy.load_factor * cycle)
-    return state.now + patience - state.experience.overhead(line.model)
+    return state.now + patience - experience.overhead(model)
 
 
 def seconds_until_turn(state: State, model: str, place: int) -> float:

@@ -56,7 +56,7 @@ def absorb(state: State, orders: Orders, event: Event) -> None:
         case Progressed(model, number):
             run = state.current(model, number)
             if run is not None and run.stage is Stage.STARTING and run.model.progress_extends_start:
-                run.deadline = state.now + run.model.start_timeout
+                state.deadlines[model] = state.now + run.model.start_timeout
         case Lost(model, number, detail):
             run = state.current(model, number)
             if run is not None and not run.ending:
@@ -65,7 +65,7 @@ def absorb(state: State, orders: Orders, event: Event) -> None:
                 run.reason = StopReason.LOST
                 run.ended_at = state.now
                 run.closed_for = None
-                run.deadline = state.now + run.model.unload_timeout
+                state.deadlines[model] = state.now + run.model.unload_timeout
                 state.unsettled = True
         case Exited(model, number, detail):
             run = state.current(model, number)
@@ -91,8 +91,10 @@ def expire(state: State, orders: Orders) -> bool:
     if state.wake <= state.now:
         state.wake = math.inf
         state.unsettled = True
-    due = [run for run in state.runs.values() if run.deadline is not None and run.deadline <= state.now]
-    for run in due:
+    if not state.deadlines or min(state.deadlines.values()) > state.now:
+        return False
+    for model in [model for model in state.runs if state.deadlines.get(model, math.inf) <= state.now]:
+        run = state.runs[model]
         match run.stage:
             case Stage.STARTING:
                 _fail(state, orders, run, f"not ready within {run.model.start_timeout:g} s")
@@ -105,13 +107,13 @@ def expire(state: State, orders: Orders) -> bool:
                 orders.force(run)
             case Stage.FORCED:
                 run.stage = Stage.STUCK
-                run.deadline = None
+                del state.deadlines[model]
                 state.unsettled = True
             case Stage.STUCK | Stage.OVER:
                 raise AssertionError(f"nothing can be due for a run that is {run.stage.name}")
             case _:
                 assert_never(run.stage)
-    return bool(due)
+    return True
 
 
 # Callers ---------------------------------------------------------------------
@@ -136,11 +138,10 @@ def _arrive(state: State, orders: Orders, arrived: Arrived) -> None:
     if line is None:
         line = state.lines[model] = Line(model)
     state.arrivals += 1
-    state.waiting += 1
     waiting = ticket.waiting = Waiting(
         arrived.ticket, arrived.priority, state.now, state.arrivals, arrived.caller
     )
-    line.join(waiting)
+    state.join(line, waiting)
     if run is not None:
         run.abandoned_at = None
     full = _is_one_too_many(state, line, arrived)
@@ -184,7 +185,7 @@ def _is_one_too_many(state: State, line: Line, arrived: Arrived) -> str | None:
     if caller is None or share == 1.0:
         return None
     own = line.held_by(caller)
-    in_all = sum(other.held_by(caller) for other in state.lines.values())
+    in_all = state.held[caller]
     if own > max(1.0, share * most) or in_all > max(1.0, share * most_in_all):
         return f"{own - 1} requests of this caller wait for {model} and {in_all - 1} in all; no more may"
     return None
@@ -200,15 +201,10 @@ def _patience(state: State, arrived: Arrived) -> float:
 
 def _mark_evicted(state: State, run: Run) -> None:
     """A caller of a ready model asks for what that model's rules evict to go, once it is idle."""
-    for other in state.runs.values():
-        if (
-            other is not run
-            and other.stage is Stage.READY
-            and other.evict_for is None
-            and not other.model.pinned
-            and state.evicts_beside(run.model.id, other.model.id)
-        ):
-            other.evict_for = run.model.id
+    for model in state.evicted_beside(run.model.id):
+        other = state.runs[model]
+        if other.stage is Stage.READY and not other.model.pinned and model not in state.asked_to_go:
+            state.asked_to_go[model] = run.model.id
             state.unsettled = True
 
 
@@ -223,7 +219,7 @@ def _release(state: State, orders: Orders, number: int) -> None:
         seconds = min(state.now - ticket.forwarded_at, state.settings.policy.patience)
         state.experience.learn_service(ticket.model, seconds)
         if not run.leases:
-            run.become_idle(state.now)
+            state.become_idle(run, state.now)
             state.unsettled = True
         orders.serve(run)
 
@@ -233,9 +229,8 @@ def _leave_line(state: State, ticket: Ticket) -> None:
     assert waiting is not None
     model = ticket.model
     line = state.lines[model]
-    line.leave(waiting)
+    state.leave(line, waiting)
     ticket.waiting = None
-    state.waiting -= 1
     if waiting.due < line.due:
         # Those who stay fall due later: it may be another model's turn until then.
         state.unsettled = True
@@ -257,7 +252,7 @@ def _become_ready(state: State, orders: Orders, run: Run) -> None:
     run.ready_at = state.now
     run.batch = state.arrivals
     run.abandoned_at = None
-    run.become_idle(state.now)
+    state.become_idle(run, state.now)
     state.wishes.pop(model, None)
     state.aborted.pop(model, None)
     orders.serve(run)
@@ -277,7 +272,11 @@ def _exit(state: State, orders: Orders, run: Run, detail: str) -> None:
         state.experience.learn_stop(state.now - ended_at)
     run.stage = Stage.OVER
     run.closed_for = None
-    del state.runs[run.model.id]
+    model = run.model.id
+    del state.runs[model]
+    state.deadlines.pop(model, None)
+    state.asked_to_go.pop(model, None)
+    state.beside.clear()
     state.unsettled = True
 
 
@@ -381,9 +380,9 @@ def _adopt_model(state: State, run: Run) -> None:
     """Let the new limits of an unchanged model hold for its run."""
     run.model = state.catalog.by_id[run.model.id]
     if run.stage is Stage.STARTING:
-        run.deadline = max(state.now, run.started_at + run.model.start_timeout)
+        state.deadlines[run.model.id] = max(state.now, run.started_at + run.model.start_timeout)
     elif run.stage is Stage.READY and run.idle_since is not None:
-        run.become_idle(run.idle_since)
+        state.become_idle(run, run.idle_since)
 
 
 def _last_used(state: State, run: Run) -> float:

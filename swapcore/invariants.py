@@ -5,6 +5,7 @@ in production the engine keeps only assertions that cost nothing.
 """
 
 import math
+from collections import Counter
 
 from swapcore.state import Stage, State
 
@@ -25,6 +26,7 @@ def check_state(state: State) -> None:
     for wish in state.wishes:
         run = state.runs.get(wish)
         assert run is None or run.stage is not Stage.READY, f"{wish} is ready, yet wished for"
+    state.turns.check(state.lines)
     if state.shutdowns:
         assert not state.lines, "callers wait through a shutdown"
         assert not state.plans, "room is promised through a shutdown"
@@ -47,6 +49,11 @@ def _check_tickets(state: State) -> None:
         if ticket.run is not None:
             assert number in ticket.run.leases, f"ticket {number} lost its lease"
     assert not waiting, f"tickets {sorted(waiting)} wait and are not open"
+    held = Counter(one.caller for line in state.lines.values() for one in line.everyone(state.now))
+    assert state.held == {caller: count for caller, count in held.items() if caller is not None}
+    for model, rounds in state.rounds.items():
+        limit = state.catalog.by_id[model].concurrency_limit
+        assert rounds == -(-len(state.lines[model]) // limit), f"the rounds of {model} are miscounted"
 
 
 def _check_runs(state: State) -> None:
@@ -74,5 +81,7 @@ def _check_runs(state: State) -> None:
         if run.stage is Stage.DRAINING:
             assert run.leases, f"{model} is drained and was not stopped"
         if run.stage in {Stage.STARTING, Stage.STOPPING, Stage.FORCED}:
-            assert run.deadline is not None, f"{model} could stay {run.stage.name} for ever"
-        assert (run.deadline or math.inf) > state.now, f"something about {model} is overdue"
+            assert model in state.deadlines, f"{model} could stay {run.stage.name} for ever"
+        assert state.deadlines.get(model, math.inf) > state.now, f"something about {model} is overdue"
+    for model in (*state.deadlines, *state.asked_to_go):
+        assert model in state.runs, f"something is due about {model}, which has no run"

@@ -56,13 +56,24 @@ class Experience:
     _stop: Mean = field(factory=Mean)
     """Of all models together: what makes room for a model is another one."""
 
-    expected: Mapping[str, float] = field(factory=dict, init=False)
+    _expected: Mapping[str, float] = field(factory=dict, init=False)
     """The seconds of those loads of which the catalog says what to expect."""
+
+    known: dict[str, tuple[Mean, Mean]] = field(factory=dict, init=False)
+    """The answers of `standing` that hold, for who asks so often that a call counts."""
+
+    def expect(self, loads: Mapping[str, float]) -> None:
+        """Take over what the catalog says of loads, in seconds, as long as none was measured."""
+        self._expected = loads
+        self.known.clear()
 
     def learn_load(self, model: str, seconds: float) -> None:
         """Take in how long a run took from its start until it was ready."""
-        self._of(model).load.learn(seconds)
+        own = self._of(model).load
+        own.learn(seconds)
         self._all.load.learn(seconds)
+        if own.count == 1:
+            self.known.clear()
 
     def learn_stop(self, seconds: float) -> None:
         """Take in how long a run took from its stop until its room was back."""
@@ -70,8 +81,11 @@ class Experience:
 
     def learn_service(self, model: str, seconds: float) -> None:
         """Take in how long a caller kept its lease."""
-        self._of(model).service.learn(seconds)
+        own = self._of(model).service
+        own.learn(seconds)
         self._all.service.learn(seconds)
+        if own.count == 1:
+            self.known.clear()
 
     def learn_arrival(self, model: str, now: float) -> None:
         """Take in that a caller arrived."""
@@ -99,10 +113,7 @@ class Experience:
 
     def load(self, model: str) -> float:
         """Return the seconds that a load of this model takes."""
-        own = self._of(model).load
-        if own.count == 0 and model in self.expected:
-            return self.expected[model]
-        return _known(own, self._all.load, FIRST_LOAD)
+        return self.standing(model)[0].value
 
     def overhead(self, model: str) -> float:
         """Return the seconds it takes to bring this model in, the leaving of another included."""
@@ -110,12 +121,31 @@ class Experience:
 
     def service(self, model: str) -> float:
         """Return the seconds that one caller of this model keeps its lease."""
-        return _known(self._of(model).service, self._all.service, FIRST_SERVICE)
+        return self.standing(model)[1].value
 
     def visit(self, model: str, rounds: int) -> float:
         """Return the seconds it takes to bring this model in and to serve its callers in so many rounds."""
-        stop = self._stop.value if self._stop.count else FIRST_STOP
-        return self.load(model) + stop + rounds * self.service(model)
+        load, service = self.standing(model)
+        return load.value + self.stop + rounds * service.value
+
+    @property
+    def stop(self) -> float:
+        """The seconds that the leaving of any model takes."""
+        return self._stop.value if self._stop.count else FIRST_STOP
+
+    def standing(self, model: str) -> tuple[Mean, Mean]:
+        """Return the means that stand for this model's loads and services at present, to be read only."""
+        known = self.known.get(model)
+        if known is None:
+            own, every = self._of(model), self._all
+            load = own.load
+            if load.count == 0 and model in self._expected:
+                load = Mean(self._expected[model])
+            known = self.known[model] = (
+                load if load is not own.load else _known(load, every.load, FIRST_LOAD),
+                _known(own.service, every.service, FIRST_SERVICE),
+            )
+        return known
 
     def _of(self, model: str) -> Times:
         times = self._models.get(model)
@@ -124,8 +154,8 @@ class Experience:
         return times
 
 
-def _known(own: Mean, average: Mean, first: float) -> float:
+def _known(own: Mean, average: Mean, first: float) -> Mean:
     """Return what was measured of one, else of all, else what is assumed."""
     if own.count:
-        return own.value
-    return average.value if average.count else first
+        return own
+    return average if average.count else Mean(first)

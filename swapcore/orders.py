@@ -29,10 +29,12 @@ class Orders:
             self._reopen(target)
         state.last_run += 1
         model = state.catalog.by_id[target]
-        run = Run(model, state.last_run, state.now, state.now + model.start_timeout)
+        run = Run(model, state.last_run, state.now)
         if target not in state.lines:
             run.abandoned_at = state.now
         state.runs[target] = run
+        state.deadlines[target] = state.now + model.start_timeout
+        state.beside.clear()
         self.given.append(Start(target, run.number))
         if state.wishes:
             # Once every caller's model is coming, it is their turn.
@@ -48,11 +50,13 @@ class Orders:
         if line is None:
             return
         while line and run.has_place:
-            waiting = line.first(state.now) if run.closed_for is None else line.oldest()
-            if run.closed_for is not None and waiting.order > run.batch:
-                break
-            line.leave(waiting, served=True)
-            state.waiting -= 1
+            if run.closed_for is None:
+                waiting = line.first(state.now)
+            else:
+                waiting = line.oldest()
+                if waiting.order > run.batch:
+                    break
+            state.leave(line, waiting, served=True)
             state.tickets[waiting.ticket].waiting = None
             self.forward(waiting.ticket, run)
         if not line:
@@ -63,7 +67,7 @@ class Orders:
         ticket = self.state.tickets[number]
         ticket.run = run
         ticket.forwarded_at = self.state.now
-        run.lend(number)
+        self.state.lend(run, number)
         self.given.append(Forward(number, run.model.id, run.number))
 
     def end(self, run: Run, reason: StopReason, urgency: Urgency, limit: float) -> None:
@@ -72,12 +76,15 @@ class Orders:
             return
         if run.leases and urgency is Urgency.DRAIN:
             # An earlier promise to cut the leases holds.
-            earlier = run.deadline if run.stage is Stage.DRAINING and run.deadline is not None else math.inf
+            deadlines, model = self.state.deadlines, run.model.id
+            earlier = deadlines.get(model, math.inf) if run.stage is Stage.DRAINING else math.inf
             cut_at = min(earlier, self.state.now + limit)
             run.stage = Stage.DRAINING
             run.closed_for = None
             run.reason = reason
-            run.deadline = cut_at if cut_at < math.inf else None
+            deadlines.pop(model, None)
+            if cut_at < math.inf:
+                deadlines[model] = cut_at
         else:
             self.stop(run, reason)
 
@@ -89,14 +96,14 @@ class Orders:
         run.reason = reason
         run.ended_at = self.state.now
         run.closed_for = None
-        run.deadline = self.state.now + run.model.unload_timeout
+        self.state.deadlines[run.model.id] = self.state.now + run.model.unload_timeout
         self.given.append(Stop(run.model.id, run.number, reason, making_room_for=making_room_for))
         self.state.unsettled = True
 
     def force(self, run: Run) -> None:
         """Kill a run that was asked to end, or died, and is not gone."""
         run.stage = Stage.FORCED
-        run.deadline = self.state.now + STUCK_AFTER
+        self.state.deadlines[run.model.id] = self.state.now + STUCK_AFTER
         self.given.append(Stop(run.model.id, run.number, run.reason or StopReason.LOST, force=True))
 
     def reject(self, number: int, refusal: Refusal, detail: str, retry_after: float | None = None) -> None:
@@ -110,8 +117,9 @@ class Orders:
         state = self.state
         line = state.lines.pop(model, None)
         if line is not None:
-            state.waiting -= len(line)
+            state.change(line)
             for waiting in line.everyone(state.now):
+                state.count_out(waiting)
                 state.tickets[waiting.ticket].waiting = None
                 self.reject(waiting.ticket, refusal, detail, retry_after)
             state.unsettled = True

@@ -5,11 +5,12 @@ from the whole state, whatever event made it matter.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from itertools import chain
 
 from attrs import define, field
 
-from swapcore.collation import Line, in_turn
+from swapcore.collation import in_turn
 from swapcore.commands import Refusal, StopReason
 from swapcore.estimates import seconds_for
 from swapcore.orders import Orders
@@ -31,30 +32,34 @@ def settle(state: State, orders: Orders) -> None:
     _keep_one_way_rule(state, orders)
     if not state.lines and not state.wishes and not state.plans:
         return
-    runs, now = state.runs, state.now
-    lines = [line for line in state.lines.values() if (run := runs.get(line.model)) is None or not run.coming]
-    turns = in_turn(lines, now, state.settings.policy.choice, lambda line: seconds_for(state, line))
+    coming = {model for model, run in state.runs.items() if run.coming}
+    wanted = state.lines.keys() - coming
     wish = None
-    if not turns and state.wishes:
+    if not wanted and state.wishes:
         # A wish gives way to any caller who waits for room, with what it was promised too.
         wish = _next_wish(state)
+    state.turns.refresh(state.lines)
     settling = Settling(state, orders)
     if state.plans:
-        wanted = {line.model for line in turns} | ({wish} if wish is not None else set())
         for target in tuple(state.plans):
-            if target not in wanted:
+            if target not in wanted and target != wish:
                 orders.drop_plan(target)
         settling.ahead += state.plans
         for target in tuple(state.plans):
             if target in state.plans:
                 settling.bring_in(target, due=_is_due(state, target))
-    settling.bring_in_all(turns)
-    for line in turns:
-        due = line.standing()[0]
-        if now < due < state.wake and not state.is_coming(line.model):
+    if wanted:
+        settling.bring_in_all(wanted)
+    for due, model in state.turns.to_fall_due(state.now):
+        if due >= state.wake:
+            break
+        if model in wanted and not state.is_coming(model):
             state.wake = due
     if wish is not None and wish not in settling.seen and not state.is_coming(wish):
         settling.bring_in(wish, due=False)
+    if settling.evicted and (len(settling.seen) > 1 or state.asked_to_go):
+        # What leaves for one target can help another, unless all others wait for that one.
+        state.unsettled = True
 
 
 def _next_wish(state: State) -> str | None:
@@ -65,6 +70,15 @@ def _next_wish(state: State) -> str | None:
             return model
         _wake_at(state, failures.until)
     return None
+
+
+def _others(state: State) -> Iterable[str]:
+    """Return the models of those lines that are not due in the order of their turns."""
+    choice = state.settings.policy.choice
+    if choice == "oldest":
+        return state.turns.not_due(state.now)
+    lines = [state.lines[model] for model in state.turns.not_due(state.now) if model in state.lines]
+    return [line.model for line in in_turn(lines, state.now, choice, lambda line: seconds_for(state, line))]
 
 
 def _is_due(state: State, target: str) -> bool:
@@ -79,11 +93,13 @@ def _wake_at(state: State, at: float) -> None:
 
 def _keep_one_way_rule(state: State, orders: Orders) -> None:
     """Stop what a ready model's callers have asked to go, once it has nothing more to do."""
-    for run in tuple(state.runs.values()):
-        if run.evict_for is not None and not state.is_coming(run.evict_for):
-            run.evict_for = None
-        if run.evict_for is not None and state.is_vacant(run):
-            orders.stop(run, StopReason.EVICT, making_room_for=run.evict_for)
+    asked = state.asked_to_go
+    for model in [model for model in state.runs if model in asked] if asked else ():
+        run, target = state.runs[model], asked[model]
+        if not state.is_coming(target):
+            del asked[model]
+        elif state.is_vacant(run):
+            orders.stop(run, StopReason.EVICT, making_room_for=target)
 
 
 @define
@@ -98,11 +114,17 @@ class Settling:
     seen: set[str] = field(factory=set)
     """Targets looked at. Only ever tested for membership."""
 
+    evicted: bool = False
+    """Whether any run was told to leave for a target."""
+
+    due: set[str] = field(factory=set)
+    """Models that are waited for by somebody who is due. Only ever tested for membership."""
+
     exposed: set[str] = field(factory=set)
     """Targets that something stuck or pinned is in the way of. Only ever tested for membership."""
 
-    def bring_in_all(self, turns: list[Line]) -> None:
-        """Bring in the models of these lines, in this order, as far as that can be done now.
+    def bring_in_all(self, wanted: Collection[str]) -> None:
+        """Bring in these models that callers wait for, the most urgent first, as far as that can be done now.
 
         One that has to wait for a target ahead of it, or, as long as it is not
         due, for a resident that stays, is not looked at any further; and all
@@ -111,40 +133,42 @@ class Settling:
         first alone costs anything.
         """
         state = self.state
-        undecided = {line.model: line for line in turns if line.model not in self.seen}
+        # All that is done with sets here is to compare them: their order means nothing.
+        undecided = set(wanted) - self.seen
+        due = state.turns.due(state.now)
+        self.due = set(due)
         for run in state.runs.values():
             if run.stage is Stage.STUCK or run.model.pinned:
                 # Callers of what it is in the way of may have to be refused, whoever is ahead.
-                self.exposed.update(target for target in undecided if state.evicts(target, run.model.id))
+                self.exposed |= undecided & state.evictors(run.model.id, undecided)
         for other in self.ahead:
             self._set_aside_for_target(undecided, other)
         for run in state.runs.values():
             self._set_aside_for_resident(undecided, run)
-        for line in turns:
+        if not undecided:
+            return
+        for target in chain(due, _others(state)):
             if not undecided:
                 break
-            target = line.model
-            due = line.due <= state.now
-            if undecided.pop(target, None) is not None:
+            if target in undecided:
+                undecided.remove(target)
                 if target not in state.lines:
                     continue
-                self.bring_in(target, due=due)
+                self.bring_in(target, due=target in self.due)
                 if target in state.runs:
                     self._set_aside_for_resident(undecided, state.runs[target])
-            elif due and target not in self.seen:
+            elif target in self.due and target in wanted and target not in self.seen:
                 self.ahead.append(target)
             if self.ahead and self.ahead[-1] == target:
                 self._set_aside_for_target(undecided, target)
 
-    def _set_aside_for_target(self, undecided: dict[str, Line], other: str) -> None:
+    def _set_aside_for_target(self, undecided: set[str], other: str) -> None:
         """Take out of the undecided what has to wait for this target, which is ahead of it."""
         state = self.state
         if undecided and not state.is_coming(other):
-            for target in tuple(undecided):
-                if target not in self.exposed and state.exclude(target, other):
-                    del undecided[target]
+            undecided -= state.excluded(other, undecided) - self.exposed
 
-    def _set_aside_for_resident(self, undecided: dict[str, Line], run: Run) -> None:
+    def _set_aside_for_resident(self, undecided: set[str], run: Run) -> None:
         """Take out of the undecided what is not due and waits for this resident, if that stays for now."""
         state = self.state
         if run.stage is Stage.STARTING:
@@ -153,10 +177,7 @@ class Settling:
         else:
             stays = run.stage is Stage.READY and not state.is_vacant(run)
         if undecided and stays:
-            resident, now = run.model.id, state.now
-            for target, line in tuple(undecided.items()):
-                if target not in self.exposed and line.standing()[0] > now and state.evicts(target, resident):
-                    del undecided[target]
+            undecided -= state.evictors(run.model.id, undecided) - self.exposed - self.due
 
     def bring_in(self, target: str, *, due: bool) -> None:
         """Start the target, or make room for it, or leave it waiting."""
@@ -218,7 +239,7 @@ class Settling:
         """
         runs = self.state.runs
         going = [runs[model] for model in plan.evict if model in runs]
-        if not going or not all(run.ending or run.stage is Stage.DRAINING for run in going):
+        if not going or [run for run in going if not run.ending and run.stage is not Stage.DRAINING]:
             return False
         resident = sorted(
             (run.model.id for run in runs.values() if not run.outdated), key=self.state.position.__getitem__
@@ -248,19 +269,11 @@ class Settling:
     def _is_held_up(self, target: str, leaving: list[Run]) -> bool:
         """Whether something has to leave that will not; those who wait are refused if no other would do."""
         state = self.state
-        firm = {
-            model: run
-            for model, run in state.runs.items()
-            if run.stage is Stage.STUCK or (run.model.pinned and run.coming and not run.outdated)
-        }
-        held = [
-            run
-            for run in leaving
-            if run is firm.get(run.model.id) and (run.stage is Stage.STUCK or run.model.id != target)
-        ]
+        held = [run for run in leaving if run.firm and (run.stage is Stage.STUCK or run.model.id != target)]
         if not held:
             return False
-        known = sorted((model for model in firm if not firm[model].outdated), key=state.position.__getitem__)
+        firm = [run.model.id for run in state.runs.values() if run.firm and not run.outdated]
+        known = sorted(firm, key=state.position.__getitem__)
         never = state.planner(target, known, dict.fromkeys(known, math.inf)).evict
         for_good = [run for run in held if run.model.id in never or run.model.id == target or run.outdated]
         if not for_good:
@@ -310,8 +323,13 @@ class Settling:
     def _evict(self, run: Run, target: str) -> None:
         if run.ending:
             return
+        self.evicted = True
+        unsettled = self.state.unsettled
         if run.stage is Stage.STARTING:
             self.state.aborted[run.model.id] = None
             self.orders.stop(run, StopReason.ABANDONED, making_room_for=target)
         else:
             self.orders.stop(run, StopReason.EVICT, making_room_for=target)
+        # It is waited for again if any have come late; whether it matters to others is known
+        # when all have been looked at: see `settle`.
+        self.state.unsettled = unsettled or run.model.id in self.state.lines

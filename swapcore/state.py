@@ -8,6 +8,8 @@ derived from it. `facts`, `orders` and `settling` change it, on behalf of
 
 import enum
 import math
+from collections.abc import Callable, Collection
+from collections.abc import Set as AbstractSet
 
 from attrs import define, field
 
@@ -17,12 +19,16 @@ from swapcore.commands import StopReason
 from swapcore.learning import Experience
 from swapcore.planning import Plan, Planner
 from swapcore.settings import Settings
+from swapcore.turns import Turns
 
 __all__ = ["Failures", "Run", "Stage", "State", "Ticket"]
 
 
 class Stage(enum.Enum):
-    """The stages of a run. They are passed downwards only, and any can be skipped."""
+    """The stages of a run. They are passed downwards only, and any can be skipped.
+
+    Each says what is due at the run's entry in `State.deadlines`, if it has one.
+    """
 
     STARTING = enum.auto()
     """Ordered, not ready yet. Its deadline: the end of the start timeout."""
@@ -53,9 +59,6 @@ class Run:
     model: Model
     number: int
     started_at: float
-    deadline: float | None
-    """When `stage` says that something is due, if nothing else happens before."""
-
     stage: Stage = Stage.STARTING
     leases: set[int] = field(factory=set)
     """Tickets forwarded to it and not released. Only ever counted or tested for membership."""
@@ -68,9 +71,6 @@ class Run:
 
     closed_for: str | None = None
     """The due target that it makes room for: it takes no new callers beyond its batch."""
-
-    evict_for: str | None = None
-    """The ready model whose callers have asked it to go, once it is idle: see `State.evicts_beside`."""
 
     abandoned_at: float | None = None
     """Since when nobody waits for it while it starts."""
@@ -100,22 +100,14 @@ class Run:
         return stage is Stage.STOPPING or stage is Stage.FORCED or stage is Stage.STUCK
 
     @property
+    def firm(self) -> bool:
+        """Whether no plan gets it to leave: it will not die, or is pinned."""
+        return self.stage is Stage.STUCK or (self.model.pinned and self.coming and not self.outdated)
+
+    @property
     def has_place(self) -> bool:
         """Whether it answers and serves fewer callers than it may at once."""
         return self.stage is Stage.READY and len(self.leases) < self.model.concurrency_limit
-
-    def become_idle(self, now: float) -> None:
-        """Start the idle clock."""
-        self.idle_since = now
-        if self.stage is Stage.READY:
-            mortal = self.model.ttl is not None and not self.model.pinned
-            self.deadline = now + (self.model.ttl or 0.0) if mortal else None
-
-    def lend(self, ticket: int) -> None:
-        """Take a caller in, which stops the idle clock."""
-        self.leases.add(ticket)
-        self.idle_since = None
-        self.deadline = None
 
 
 @define(eq=False)
@@ -144,6 +136,17 @@ class Failures:
 
 
 @define(eq=False)
+class Answers:
+    """What a planner, which never changes its mind, has said of one model and others."""
+
+    asked: set[str] = field(factory=set)
+    """Those it was asked about. Only ever compared with others."""
+
+    yes: set[str] = field(factory=set)
+    """Those of which it is true. Only ever compared with others."""
+
+
+@define(eq=False)
 class State:
     """Everything the engine remembers."""
 
@@ -164,6 +167,13 @@ class State:
 
     runs: dict[str, Run] = field(factory=dict)
     """The run of each resident model: from its `Start` to its `Exited` its room is taken."""
+
+    deadlines: dict[str, float] = field(factory=dict)
+    """When something is due about a model's run, if nothing else happens before: see `Stage`."""
+
+    asked_to_go: dict[str, str] = field(factory=dict)
+    """Models that are to leave once they are idle, each with the one that is up and whose callers
+    asked for it: see `evicted_beside`."""
 
     plans: dict[str, Plan] = field(factory=dict)
     """The committed plan of each target that room is being made for, the earliest first."""
@@ -198,14 +208,26 @@ class State:
     position: dict[str, int] = field(init=False)
     """Where in the definition order each model of the catalog stands."""
 
-    pairs: dict[str, dict[str, bool]] = field(factory=dict, init=False)
-    """The planner's answers for two models alone, as far as they were asked for; see `evicts`."""
+    held: dict[str, int] = field(factory=dict, init=False)
+    """How many tickets of each `Waiting.caller` wait in all lines together."""
 
-    rivals: dict[str, dict[str, bool]] = field(factory=dict, init=False)
-    """Likewise, for each model which others it excludes or is excluded by; see `exclude`."""
+    turns: Turns = field(factory=Turns, init=False)
+    """The lines in order, as of the latest settling that had to know it."""
 
-    one_way: dict[tuple[str, str], bool] = field(factory=dict, init=False)
-    """Likewise, with both of them up; see `evicts_beside`."""
+    rounds: dict[str, int] = field(factory=dict, init=False)
+    """In how many rounds a line can be served, for those that were counted since they changed."""
+
+    pairs: dict[str, Answers] = field(factory=dict, init=False)
+    """For each model which others evict it, by the planner's answers for two alone; see `evictors`."""
+
+    rivals: dict[str, Answers] = field(factory=dict, init=False)
+    """Likewise, for each model which others it excludes or is excluded by; see `excluded`."""
+
+    one_way: dict[str, Answers] = field(factory=dict, init=False)
+    """Likewise, for each model which others it evicts if both of them are up; see `evicted_beside`."""
+
+    beside: dict[str, tuple[str, ...]] = field(factory=dict, init=False)
+    """The answers of `evicted_beside` that hold until another model is resident."""
 
     def __attrs_post_init__(self) -> None:
         self.adopt(self.catalog, self.planner, self.settings)
@@ -216,12 +238,10 @@ class State:
         self.planner = planner
         self.settings = settings
         self.position = {model.id: position for position, model in enumerate(catalog)}
-        self.experience.expected = {
-            model.id: model.expected_load for model in catalog if model.expected_load is not None
-        }
-        self.pairs = {}
-        self.rivals = {}
-        self.one_way = {}
+        self.experience.expect(
+            {model.id: model.expected_load for model in catalog if model.expected_load is not None}
+        )
+        self.pairs, self.rivals, self.one_way, self.beside, self.rounds = {}, {}, {}, {}, {}
 
     def current(self, model: str, number: int) -> Run | None:
         """Return that run unless it is over: facts of older runs mean nothing."""
@@ -240,31 +260,101 @@ class State:
         line = self.lines.get(run.model.id)
         return line is None or (run.closed_for is not None and line.oldest().order > run.batch)
 
+    def join(self, line: Line, waiting: Waiting) -> None:
+        """Let a caller wait in its line."""
+        line.join(waiting)
+        self.waiting += 1
+        if waiting.caller is not None:
+            self.held[waiting.caller] = self.held.get(waiting.caller, 0) + 1
+        self.change(line)
+
+    def leave(self, line: Line, waiting: Waiting, *, served: bool = False) -> None:
+        """Take a caller out of its line, which may be empty then and is to be removed by whoever knows."""
+        line.leave(waiting, served=served)
+        self.count_out(waiting)
+        self.change(line)
+
+    def count_out(self, waiting: Waiting) -> None:
+        """Count one caller less who waits."""
+        self.waiting -= 1
+        if waiting.caller is not None:
+            self.held[waiting.caller] -= 1
+            if not self.held[waiting.caller]:
+                del self.held[waiting.caller]
+
+    def change(self, line: Line) -> None:
+        """Note that a line is not what it was, or is gone."""
+        self.turns.changed[line.model] = None
+        self.rounds.pop(line.model, None)
+
+    def lend(self, run: Run, ticket: int) -> None:
+        """Let a run take a caller in, which stops the idle clock."""
+        run.leases.add(ticket)
+        run.idle_since = None
+        self.deadlines.pop(run.model.id, None)
+
+    def become_idle(self, run: Run, since: float) -> None:
+        """Start the idle clock of a run."""
+        run.idle_since = since
+        if run.stage is Stage.READY:
+            ttl = None if run.model.pinned else run.model.ttl
+            if ttl is None:
+                self.deadlines.pop(run.model.id, None)
+            else:
+                self.deadlines[run.model.id] = since + ttl
+
     def evicts(self, target: str, other: str) -> bool:
         """Whether the other always leaves when the target comes in, by the planner's answer for the two."""
-        known = self.pairs.get(target)
-        if known is None:
-            known = self.pairs[target] = {}
-        answer = known.get(other)
-        if answer is None:
-            answer = known[other] = other in self.planner(target, (other,), {other: 1.0}).evict
-        return answer
+        return target in self.evictors(other, (target,))
+
+    def evictors(self, other: str, targets: Collection[str]) -> AbstractSet[str]:
+        """Return for whom the other always leaves: those of these targets, and perhaps further models."""
+        return _answers(
+            self.pairs,
+            other,
+            targets,
+            lambda target: other in self.planner(target, (other,), {other: 1.0}).evict,
+        )
 
     def exclude(self, one: str, other: str) -> bool:
         """Whether one of the two always leaves for the other."""
-        known = self.rivals.get(one)
-        if known is None:
-            known = self.rivals[one] = {}
-        answer = known.get(other)
-        if answer is None:
-            answer = known[other] = self.evicts(one, other) or self.evicts(other, one)
-        return answer
+        return other in self.excluded(one, (other,))
 
-    def evicts_beside(self, target: str, other: str) -> bool:
-        """Whether a target that is up asks the other to leave, as llama-swap's exclusive groups do."""
-        known = self.one_way.get((target, other))
+    def excluded(self, one: str, others: Collection[str]) -> AbstractSet[str]:
+        """Return who leaves for this one or has it leave: those of these, and perhaps further models."""
+        return _answers(
+            self.rivals,
+            one,
+            others,
+            lambda other: self.evicts(one, other) or self.evicts(other, one),
+        )
+
+    def evicted_beside(self, target: str) -> tuple[str, ...]:
+        """Return what a target that is up asks to leave, as llama-swap's exclusive groups do."""
+        known = self.beside.get(target)
         if known is None:
-            pair = sorted((target, other), key=self.position.__getitem__)
-            plan = self.planner(target, pair, dict.fromkeys(pair, 1.0))
-            known = self.one_way[target, other] = other in plan.evict
+
+            def leaves(other: str) -> bool:
+                pair = sorted((target, other), key=self.position.__getitem__)
+                return other in self.planner(target, pair, dict.fromkeys(pair, 1.0)).evict
+
+            others = [model for model in self.runs if model != target and model in self.position]
+            yes = _answers(self.one_way, target, others, leaves)
+            known = self.beside[target] = tuple(other for other in others if other in yes)
         return known
+
+
+def _answers(
+    known: dict[str, Answers], model: str, others: Collection[str], ask: Callable[[str], bool]
+) -> AbstractSet[str]:
+    """Ask about those others that were not asked about before."""
+    answers = known.get(model)
+    if answers is None:
+        answers = known[model] = Answers()
+    if not answers.asked.issuperset(others):
+        for other in others:
+            if other not in answers.asked:
+                answers.asked.add(other)
+                if ask(other):
+                    answers.yes.add(other)
+    return answers.yes

@@ -80,5 +80,5 @@ class Planner(Protocol):
 
 def one_at_a_time(target: str, resident: Sequence[str], loss: Mapping[str, float], /) -> Plan:
     """Plan for hardware that holds a single model: all others leave."""
-    evict = tuple(model for model in resident if model != target)
-    return Plan(target, evict, target_set=(target,), cost=sum((loss[model] for model in evict), 0.0))
+    evict = [model for model in resident if model != target]
+    return Plan(target, tuple(evict), (target,), cost=sum([loss[model] for model in evict], 0.0))

@@ -51,6 +51,7 @@ from swapcore.learning import Experience
 from swapcore.orders import Orders
 from swapcore.settling import settle
 from swapcore.state import Failures, Run, Stage, State, Ticket
+from swapcore.turns import Turns
 from tests.core.oracle import Judge, RunRecord
 
 T = TypeVar("T")
@@ -111,7 +112,7 @@ class _KnownTimes(Experience):
 
 _COPIED = {
     cls: tuple(one.name for one in fields(cls))
-    for cls in (State, Ticket, Run, Line, Waiting, Failures, Judge, RunRecord)
+    for cls in (State, Ticket, Run, Line, Waiting, Turns, Failures, Judge, RunRecord)
 }
 _CONTAINERS = frozenset({dict, OrderedDict, Counter, list, set})
 _CACHES = frozenset({"position", "pairs", "rivals", "one_way"})
@@ -146,8 +147,9 @@ def _fork(value: Any, memo: dict[int, Any]) -> Any:
 
 COMPARED = {
     State: """tickets lines waiting runs plans wishes failures aborted shutdowns wake unsettled now
-        catalog planner settings experience arrivals last_run position pairs rivals one_way""",
-    Run: """model number started_at deadline stage leases ready_at batch closed_for evict_for abandoned_at
+        catalog planner settings experience arrivals last_run position pairs rivals one_way deadlines
+        asked_to_go turns beside held rounds""",
+    Run: """model number started_at stage leases ready_at batch closed_for abandoned_at
         idle_since ended_at reason outdated""",
     Ticket: "model waiting run forwarded_at",
     Waiting: "ticket priority arrived_at order due caller",
@@ -330,7 +332,7 @@ class World:
                 model,
                 run.number in self.said_ready,
                 run.stage.value,
-                ago(run.deadline),
+                ago(state.deadlines.get(model)),
                 len(run.leases),
                 ago(run.ready_at, 30.0),
                 run.ended_at is not None and run.ended_at - run.ready_at >= 30.0,
@@ -338,7 +340,7 @@ class World:
                 if model in state.lines
                 else 0,
                 run.closed_for,
-                run.evict_for,
+                state.asked_to_go.get(model),
                 ago(run.abandoned_at, 0.5),
                 ago(run.idle_since),
                 run.reason and run.reason.value,
