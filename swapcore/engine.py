@@ -73,8 +73,7 @@ class Engine:
     def deadline(self) -> float | None:
         """When to report the next `Tick`, if nothing else is reported before; `None` for never."""
         state = self._state
-        at = min(state.deadlines.values(), default=math.inf)
-        at = min(at, state.wake)
+        at = min(*state.deadlines.values(), state.wake) if state.deadlines else state.wake
         return at if at < math.inf else None
 
     @property

@@ -47,8 +47,8 @@ def absorb(state: State, orders: Orders, event: Event) -> None:
     match event:
         case Arrived():
             _arrive(state, orders, event)
-        case Released(ticket):
-            _release(state, orders, ticket)
+        case Released():
+            _release(state, orders, event.ticket)
         case BecameReady(model, number):
             run = state.current(model, number)
             if run is not None and run.stage is Stage.STARTING:
@@ -121,19 +121,17 @@ def expire(state: State, orders: Orders) -> bool:
 
 def _arrive(state: State, orders: Orders, arrived: Arrived) -> None:
     model = arrived.model
-    ticket = Ticket(model)
-    state.tickets[arrived.ticket] = ticket
+    state.tickets[arrived.ticket] = ticket = Ticket(model)
     if model in state.position:
         state.experience.learn_arrival(model, state.now)
-    run = state.runs.get(model)
-    if (run is None or not run.coming or state.shutdowns) and _is_refused(state, orders, arrived):
-        return
-    line = state.lines.get(model)
-    if line is None and run is not None and run.has_place and run.closed_for is None:
+    run, line = state.runs.get(model), state.lines.get(model)
+    if run is not None and line is None and run.has_place and run.closed_for is None:
         # Whoever waited would have had this place: it is only without a line that one gets in at once.
-        orders.forward(arrived.ticket, run)
+        orders.forward(arrived.ticket, ticket, run)
         if arrived.evicts:
             _mark_evicted(state, run)
+        return
+    if (run is None or not run.coming) and _is_refused(state, orders, arrived):
         return
     if line is None:
         line = state.lines[model] = Line(model)
@@ -220,7 +218,8 @@ def _release(state: State, orders: Orders, number: int) -> None:
         state.experience.learn_service(ticket.model, seconds)
         if not run.leases:
             state.become_idle(run, state.now)
-            state.unsettled = True
+            if state.lines or state.plans or state.wishes or state.asked_to_go:
+                state.unsettled = True
         orders.serve(run)
 
 

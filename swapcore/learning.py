@@ -11,8 +11,8 @@ from attrs import define, field
 
 __all__ = ["Experience", "Mean", "Times"]
 
-WEIGHT = 0.1
-"""What the latest measurement weighs, once there are enough for it to."""
+WEIGHT, SETTLED = 0.1, 10
+"""What the latest measurement weighs, once there are so many that it weighs no more in a plain average."""
 
 GAP_WEIGHT = 0.3
 """What the latest gap between two callers of a model weighs: habits change faster than hardware."""
@@ -31,7 +31,8 @@ class Mean:
     def learn(self, seconds: float) -> None:
         """Take a measurement in."""
         self.count += 1
-        self.value += max(1 / self.count, WEIGHT) * (seconds - self.value)
+        count = self.count
+        self.value += (1 / count if count < SETTLED else WEIGHT) * (seconds - self.value)
 
 
 @define

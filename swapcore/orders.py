@@ -6,7 +6,7 @@ from attrs import define, field
 
 from swapcore.commands import Command, Forward, Refusal, Reject, Start, Stop, StopReason
 from swapcore.events import Urgency
-from swapcore.state import Run, Stage, State
+from swapcore.state import Run, Stage, State, Ticket
 
 __all__ = ["STUCK_AFTER", "Orders"]
 
@@ -49,22 +49,26 @@ class Orders:
         line = state.lines.get(model)
         if line is None:
             return
-        while line and run.has_place:
+        places = run.model.concurrency_limit - len(run.leases) if run.stage is Stage.READY else 0
+        while places > 0 and line:
+            places -= 1
             if run.closed_for is None:
                 waiting = line.first(state.now)
             else:
                 waiting = line.oldest()
                 if waiting.order > run.batch:
                     break
-            state.leave(line, waiting, served=True)
-            state.tickets[waiting.ticket].waiting = None
-            self.forward(waiting.ticket, run)
+            line.leave(waiting, served=True)
+            state.count_out(waiting)
+            ticket = state.tickets[waiting.ticket]
+            ticket.waiting = None
+            self.forward(waiting.ticket, ticket, run)
+        state.change(line)
         if not line:
             del state.lines[model]
 
-    def forward(self, number: int, run: Run) -> None:
+    def forward(self, number: int, ticket: Ticket, run: Run) -> None:
         """Let one caller through, who is in no line, to a run that has a place."""
-        ticket = self.state.tickets[number]
         ticket.run = run
         ticket.forwarded_at = self.state.now
         self.state.lend(run, number)

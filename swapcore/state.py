@@ -8,7 +8,7 @@ derived from it. `facts`, `orders` and `settling` change it, on behalf of
 
 import enum
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from collections.abc import Set as AbstractSet
 
 from attrs import define, field
@@ -145,6 +145,18 @@ class Answers:
     yes: set[str] = field(factory=set)
     """Those of which it is true. Only ever compared with others."""
 
+    def missing(self, others: Collection[str]) -> Collection[str]:
+        """Return those of these that it was not asked about yet."""
+        if self.asked.issuperset(others):
+            return ()
+        return [other for other in others if other not in self.asked]
+
+    def learn(self, other: str, *, yes: bool) -> None:
+        """Take an answer in."""
+        self.asked.add(other)
+        if yes:
+            self.yes.add(other)
+
 
 @define(eq=False)
 class State:
@@ -268,9 +280,9 @@ class State:
             self.held[waiting.caller] = self.held.get(waiting.caller, 0) + 1
         self.change(line)
 
-    def leave(self, line: Line, waiting: Waiting, *, served: bool = False) -> None:
-        """Take a caller out of its line, which may be empty then and is to be removed by whoever knows."""
-        line.leave(waiting, served=served)
+    def leave(self, line: Line, waiting: Waiting) -> None:
+        """Take a caller out of its line unserved; who does so removes the line if it is empty then."""
+        line.leave(waiting)
         self.count_out(waiting)
         self.change(line)
 
@@ -305,16 +317,17 @@ class State:
 
     def evicts(self, target: str, other: str) -> bool:
         """Whether the other always leaves when the target comes in, by the planner's answer for the two."""
-        return target in self.evictors(other, (target,))
+        answers = _of(self.pairs, other)
+        if target not in answers.asked:
+            answers.learn(target, yes=other in self.planner(target, (other,), {other: 1.0}).evict)
+        return target in answers.yes
 
     def evictors(self, other: str, targets: Collection[str]) -> AbstractSet[str]:
         """Return for whom the other always leaves: those of these targets, and perhaps further models."""
-        return _answers(
-            self.pairs,
-            other,
-            targets,
-            lambda target: other in self.planner(target, (other,), {other: 1.0}).evict,
-        )
+        answers = _of(self.pairs, other)
+        for target in answers.missing(targets):
+            self.evicts(target, other)
+        return answers.yes
 
     def exclude(self, one: str, other: str) -> bool:
         """Whether one of the two always leaves for the other."""
@@ -322,39 +335,29 @@ class State:
 
     def excluded(self, one: str, others: Collection[str]) -> AbstractSet[str]:
         """Return who leaves for this one or has it leave: those of these, and perhaps further models."""
-        return _answers(
-            self.rivals,
-            one,
-            others,
-            lambda other: self.evicts(one, other) or self.evicts(other, one),
-        )
+        answers = _of(self.rivals, one)
+        for other in answers.missing(others):
+            rivals = self.evicts(one, other) or self.evicts(other, one)
+            answers.learn(other, yes=rivals)
+            _of(self.rivals, other).learn(one, yes=rivals)
+        return answers.yes
 
     def evicted_beside(self, target: str) -> tuple[str, ...]:
         """Return what a target that is up asks to leave, as llama-swap's exclusive groups do."""
         known = self.beside.get(target)
         if known is None:
-
-            def leaves(other: str) -> bool:
-                pair = sorted((target, other), key=self.position.__getitem__)
-                return other in self.planner(target, pair, dict.fromkeys(pair, 1.0)).evict
-
+            answers = _of(self.one_way, target)
             others = [model for model in self.runs if model != target and model in self.position]
-            yes = _answers(self.one_way, target, others, leaves)
-            known = self.beside[target] = tuple(other for other in others if other in yes)
+            for other in answers.missing(others):
+                pair = sorted((target, other), key=self.position.__getitem__)
+                plan = self.planner(target, pair, dict.fromkeys(pair, 1.0))
+                answers.learn(other, yes=other in plan.evict)
+            known = self.beside[target] = tuple(other for other in others if other in answers.yes)
         return known
 
 
-def _answers(
-    known: dict[str, Answers], model: str, others: Collection[str], ask: Callable[[str], bool]
-) -> AbstractSet[str]:
-    """Ask about those others that were not asked about before."""
-    answers = known.get(model)
-    if answers is None:
-        answers = known[model] = Answers()
-    if not answers.asked.issuperset(others):
-        for other in others:
-            if other not in answers.asked:
-                answers.asked.add(other)
-                if ask(other):
-                    answers.yes.add(other)
-    return answers.yes
+def _of(answers: dict[str, Answers], model: str) -> Answers:
+    known = answers.get(model)
+    if known is None:
+        known = answers[model] = Answers()
+    return known

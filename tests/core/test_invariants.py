@@ -74,9 +74,8 @@ def test_what_is_left_undone_is_seen() -> None:
     engine._state.runs["a"].leases.clear()
     for ticket in (1, 2):
         del engine._state.tickets[ticket]
-    engine._state.lines["a"].leave(engine._state.tickets.pop(3).waiting)  # type: ignore[arg-type]
+    engine._state.leave(engine._state.lines["a"], engine._state.tickets.pop(3).waiting)  # type: ignore[arg-type]
     del engine._state.lines["a"]
     engine._state.runs["a"].idle_since = 1.0
-    engine._state.waiting = 1
     with pytest.raises(AssertionError, match="left undone"):
         engine.check()
