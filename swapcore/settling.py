@@ -102,7 +102,7 @@ def _keep_one_way_rule(state: State, orders: Orders) -> None:
             orders.stop(run, StopReason.EVICT, making_room_for=target)
 
 
-@define
+@define(eq=False, repr=False)
 class Settling:
     """One pass over the targets, the most urgent first."""
 

@@ -135,7 +135,7 @@ class Failures:
     """What the last one was, for people."""
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Answers:
     """What a planner, which never changes its mind, has said of one model and others."""
 

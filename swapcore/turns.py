@@ -24,7 +24,7 @@ _Turn = tuple[int, int, str]
 """The priority of a line's foremost caller, the highest lowest, that caller's order, and the model."""
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Turns:
     """The lines of one state in order, brought up to date by `refresh`."""
 
