@@ -335,7 +335,7 @@ def test_what_is_lost_before_a_file_that_replays_by_itself_does_not_harm_it(
         return write(file, data)
 
     monkeypatch.setattr(os, "write", failing)
-    recorder._max_bytes, recorder._max_buffer = 3000, 10**6
+    recorder._max_bytes, recorder._max_buffer = 3500, 10**6
     log = play(recorder._engine, recorder.record, traffic()[:60])
     recorder.stop()
     kept = steps(path)
