@@ -32,6 +32,7 @@ from swapcore_http.routes import (
     logs,
     metrics,
     operation,
+    pages,
     passthrough,
     profiles,
 )
@@ -57,6 +58,7 @@ MODULES = (
     logs,
     metrics,
     operation,
+    pages,
     passthrough,
     profiles,
 )

@@ -49,6 +49,9 @@ Three models, and room for one of them at a time. Try, in another terminal:
   # what there is, and what is running now
   curl {base_url}/v1/models
   curl {base_url}/running
+
+  # all of it as it happens, in a browser
+  {base_url}/ui/
 """
 
 

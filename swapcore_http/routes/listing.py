@@ -9,6 +9,7 @@ from swapcore_http.cors import echo_origin
 from swapcore_http.model_rows import model_rows
 from swapcore_http.routes.context import CONTEXT, IDENTITY, caller_of
 from swapcore_http.routes.inference import PATHS
+from swapcore_http.routes.pages import leads_to_page
 from swapcore_http.routes.targets import is_for, may_ask
 
 __all__ = ["routes"]
@@ -26,7 +27,9 @@ def routes() -> list[web.RouteDef]:
 
 
 async def about(request: web.Request) -> web.Response:
-    """Say what answers here, and where to go on."""
+    """Say what answers here, and where to go on; people are sent to the page for them."""
+    if (page := leads_to_page(request)) is not None:
+        return page
     context, caller = request.app[CONTEXT], caller_of(request)
     models = context.config.models.values()
     names = [each.id for each in models if not each.unlisted and is_for(context, caller, each.id)]
@@ -43,12 +46,13 @@ async def about(request: web.Request) -> web.Response:
         "  POST /api/models/unload/<model>     stop one",
         "  ANY  /upstream/<model>/<path>       a model's own server",
         "  GET  /health                        whether this server lives",
+        "  GET  /ui/                           a page with all of that, for browsers",
         "",
         f"Models: {', '.join(names) or 'none'}"
         if request[IDENTITY] is not NOBODY
         else "Which models there are is for who shows a key.",
     ]
-    return web.Response(text="\n".join(lines) + "\n")
+    return web.Response(text="\n".join(lines) + "\n", headers={"Vary": "Accept"})
 
 
 async def health(_: web.Request) -> web.Response:

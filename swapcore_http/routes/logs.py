@@ -8,6 +8,7 @@ from swapcore_http.config import PeerModel
 from swapcore_http.logstreams import LogStream, TooManyReadersError
 from swapcore_http.responses import ApiError
 from swapcore_http.routes.context import CONTEXT, caller_of
+from swapcore_http.routes.pages import leads_to_page
 from swapcore_http.routes.passthrough import find_upstream
 from swapcore_http.routes.targets import refuse_unless_for
 
@@ -31,7 +32,9 @@ def routes() -> list[web.RouteDef]:
 
 
 async def history(request: web.Request) -> web.Response:
-    """Show what was logged lately."""
+    """Show what was logged lately; people are sent to the page that goes on with it."""
+    if (page := leads_to_page(request)) is not None:
+        return page
     return web.Response(body=request.app[CONTEXT].logs.combined.history, headers=HEADERS)
 
 

@@ -65,6 +65,10 @@ NEEDS: dict[str, Need] = {
     "GET /upstream": OPEN,
     "* /upstream": OPEN,
     "GET /": OPEN,
+    "GET /favicon.ico": OPEN,
+    # They are the same for everybody, but browsers ask people for their key where one is wanted.
+    "GET /ui": KEY,
+    "GET /ui/{path}": KEY,
     "GET /health": OPEN,
     "GET /openapi.json": KEY,
     "GET /wol-health": OPEN,

@@ -42,7 +42,7 @@ def routes() -> list[web.RouteDef]:
 
 async def about(_: web.Request) -> web.Response:
     """Send people to where the models are shown."""
-    return web.Response(status=HTTPStatus.FOUND, headers={"Location": "/"})
+    return web.Response(status=HTTPStatus.FOUND, headers={"Location": "/ui/models"})
 
 
 async def add_slash(request: web.Request) -> web.Response:

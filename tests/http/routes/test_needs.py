@@ -17,10 +17,10 @@ from tests.http.serving import answering_at, fake, serving
 
 pytestmark = pytest.mark.anyio
 
-OPEN = {"GET /", "GET /health", "GET /wol-health", "GET /upstream", "* /upstream"}
+OPEN = {"GET /", "GET /favicon.ico", "GET /health", "GET /wol-health", "GET /upstream", "* /upstream"}
 """What llama-swap's routes of the same paths ask no key for."""
 
-FILLED = {"{rest}": "a/tokenize", "{model}": "a", "{name}": "a", "{id}": "1"}
+FILLED = {"{path}": "", "{rest}": "a/tokenize", "{model}": "a", "{name}": "a", "{id}": "1"}
 SCOPES = ("infer", "swap", "admin", "logs")
 
 
