@@ -135,6 +135,8 @@ class Driver:
         clock: Seconds that never go back.
         observe: Called after each event with what happened, synchronously;
             it must not raise and must not report events.
+        observe_passing: Whether it is to be called at present for callers
+            who are let through as they arrive, too; `None` for always.
     """
 
     def __init__(
@@ -144,11 +146,12 @@ class Driver:
         *,
         clock: Callable[[], float] = time.monotonic,
         observe: Callable[[Observation], None] | None = None,
+        observe_passing: Callable[[], bool] | None = None,
     ) -> None:
         self._engine = engine
         self._launch = launch
         self._clock = clock
-        self._observers = Observers(observe)
+        self._observers = Observers(observe, observe_passing)
         self._inbox: deque[Event] = deque()
         self._draining = False
         self._closed = False
@@ -313,20 +316,20 @@ class Driver:
             self._fail()
             return
         for command in commands:
-            self._perform(command)
+            self._perform(command, now)
         self._observers.tell(now, event, commands)
         if self._engine.finished:
             self._finished.set()
 
-    def _perform(self, command: Command) -> None:
+    def _perform(self, command: Command, now: float) -> None:
         match command:
-            case Forward(ticket, _, run):
-                lease = self._leases[ticket]
-                control = self._runs[run]
-                lease.run = run
-                lease.since = self._clock()
+            case Forward():
+                lease = self._leases[command.ticket]
+                control = self._runs[command.run]
+                lease.run = command.run
+                lease.since = now
                 lease.url = control._url or ""
-                control._leases[ticket] = lease
+                control._leases[command.ticket] = lease
                 self._clinging.discard(lease)
                 lease._tell(command)
             case Start(model, run):
@@ -381,16 +384,18 @@ class Driver:
             if not self.is_up(lease.model):
                 raise NotUpError(lease.model)
             self._clinging.add(lease)
-        self._leases[lease.ticket] = lease
+        self._leases[lease.arrived.ticket] = lease
         self.report(lease.arrived)
 
     def _release(self, lease: Lease) -> None:
-        if self._leases.pop(lease.ticket, None) is None:
+        ticket = lease.arrived.ticket
+        if self._leases.pop(ticket, None) is None:
             return
         self._clinging.discard(lease)
-        if lease.run in self._runs:
-            self._runs[lease.run]._leases.pop(lease.ticket, None)
-        self.report(Released(lease.ticket))
+        control = self._runs.get(lease.run)
+        if control is not None:
+            control._leases.pop(ticket, None)
+        self.report(Released(ticket))
 
     def _turn_away(self, model: str) -> list[Event]:
         """Refuse who clings to that model, and return what is to be reported."""

@@ -100,6 +100,11 @@ def _is_no_garbage(record: logging.LogRecord) -> bool:
 CALLERS = (Arrived, Released)
 
 
+def logs_callers() -> bool:
+    """Whether `log_step` writes anything at present about callers who need not wait."""
+    return logger.isEnabledFor(logging.DEBUG)
+
+
 def log_step(step: Observation) -> None:
     """Log what one step of the engine brought."""
     everything = logger.isEnabledFor(logging.DEBUG)

@@ -29,6 +29,9 @@ class Observers:
     everything: Callable[[Observation], None] | None
     """Hears of every step, before all others."""
 
+    also_passing: Callable[[], bool] | None = None
+    """Whether it wants at present to hear of callers whom watchers do not hear of; `None` for always."""
+
     watchers: list[Callable[[Observation], None]] = field(factory=list, init=False)
     """Hear of no caller who is let through on arrival, nor of its leaving if nothing follows from that."""
 
@@ -37,26 +40,24 @@ class Observers:
 
     def tell(self, now: float, event: Event, commands: tuple[Command, ...]) -> None:
         """Tell of one step."""
-        watchers = () if self._is_passing(event, commands) else self.watchers
-        if self.everything is None and not watchers:
+        if self._is_passing(event, commands):
+            if self.everything is not None and (self.also_passing is None or self.also_passing()):
+                self.everything(Observation(now, event, commands))
+            return
+        if self.everything is None and not self.watchers:
             return
         observation = Observation(now, event, commands)
         if self.everything is not None:
             self.everything(observation)
-        for watch in watchers:
+        for watch in self.watchers:
             watch(observation)
 
     def _is_passing(self, event: Event, commands: tuple[Command, ...]) -> bool:
         if isinstance(event, Arrived):
-            if (
-                len(commands) != 1
-                or not isinstance(commands[0], Forward)
-                or commands[0].ticket != event.ticket
-            ):
-                return False
-            self._passing.add(event.ticket)
-            return True
-        if isinstance(event, Released) and event.ticket in self._passing:
-            self._passing.discard(event.ticket)
+            if len(commands) == 1 and isinstance(commands[0], Forward) and commands[0].ticket == event.ticket:
+                self._passing.add(event.ticket)
+                return True
+        elif isinstance(event, Released) and event.ticket in self._passing:
+            self._passing.remove(event.ticket)
             return not commands
         return False

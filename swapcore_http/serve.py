@@ -22,7 +22,7 @@ from swapcore_http.doors import DOORS
 from swapcore_http.driver import Driver, Observation
 from swapcore_http.guard.guard import Guard
 from swapcore_http.loadtimes import keeping, remembered
-from swapcore_http.logs import log_step, set_log_level
+from swapcore_http.logs import log_step, logs_callers, set_log_level
 from swapcore_http.ports import Ports
 from swapcore_http.present import Present, launching
 from swapcore_http.reload import Reloader
@@ -168,7 +168,12 @@ async def serving(
         async with (
             # The guard is the last to go: until then there are upstreams.
             guard.watching(),
-            Driver(engine, launching(present, ports, guard), observe=observe) as driver,
+            Driver(
+                engine,
+                launching(present, ports, guard),
+                observe=observe,
+                observe_passing=logs_callers if journal is None else None,
+            ) as driver,
             anyio.create_task_group() as tasks,
         ):
             reloader = None if read is None else Reloader(read, present, driver, ports, loads)

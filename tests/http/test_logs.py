@@ -14,13 +14,14 @@ from swapcore import (
     Lost,
     Refusal,
     Reject,
+    Released,
     Start,
     Stop,
     StopReason,
     Tick,
 )
 from swapcore_http.driver import Observation
-from swapcore_http.logs import log_step
+from swapcore_http.logs import log_step, logs_callers
 
 
 @pytest.mark.parametrize(
@@ -59,6 +60,14 @@ def test_each_step_is_logged_with_its_reason(
     with caplog.at_level(logging.INFO, "swapcore_http"):
         log_step(Observation(0.0, event, commands))
     assert [f"{record.levelname} {record.getMessage()}" for record in caplog.records] == lines
+
+
+@pytest.mark.parametrize("level", [logging.DEBUG, logging.INFO])
+def test_it_says_whether_it_logs_callers_who_pass(level: int, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(level, "swapcore_http"):
+        log_step(Observation(0.0, Arrived(1, "a"), (Forward(1, "a", 3),)))
+        log_step(Observation(0.0, Released(1), ()))
+        assert logs_callers() == bool(caplog.records) == (level == logging.DEBUG)
 
 
 def test_every_reason_to_stop_has_words(caplog: pytest.LogCaptureFixture) -> None:

@@ -22,6 +22,20 @@ def test_a_caller_of_a_model_that_is_up_passes_unseen_by_watchers() -> None:
     assert watched == [Tick()]
 
 
+def test_who_hears_everything_can_do_without_those_who_pass_and_change_its_mind() -> None:
+    everything: list[Observation] = []
+    wants = [False, True, False]
+    observers = Observers(everything.append, lambda: wants.pop(0))
+    first, second = Arrived(1, "a"), Arrived(2, "a")
+    observers.tell(0.0, first, (Forward(1, "a", 1),))
+    observers.tell(1.0, second, (Forward(2, "a", 1),))
+    observers.tell(2.0, Released(1), ())
+    observers.tell(3.0, Released(2), (Start("b", 2),))
+    observers.tell(4.0, Tick(), ())
+    assert [each.event for each in everything] == [second, Released(2), Tick()]
+    assert not wants
+
+
 def test_watchers_hear_of_a_leaving_that_something_follows_from() -> None:
     arrived, released = Arrived(1, "a"), Released(1)
     _, watched = heard((arrived, (Forward(1, "a", 1),)), (released, (Start("b", 2),)))
