@@ -104,14 +104,21 @@ class Kept:
         await self._write(piece)
         self.size += len(piece)
 
-    def add_at_once(self, content: aiohttp.StreamReader) -> bool:
-        """Keep all of a body that has come, if there is room for it in memory, and say whether there is."""
-        size = content.total_bytes
-        if size > IN_MEMORY or not self._bodies.take(size):
-            return False
+    def add_at_once(self, content: aiohttp.StreamReader) -> bytes | None:
+        """Keep and return all of a body that has come, if there is room for it in memory.
+
+        Raises:
+            ApiError: it is too long.
+        """
+        size, bodies = content.total_bytes, self._bodies
+        if size > bodies.largest:
+            raise bodies.too_large()
+        if size > IN_MEMORY or not bodies.take(size):
+            return None
         self._taken = self.size = size
-        self._pieces.append(content.read_nowait())
-        return True
+        data = content.read_nowait()
+        self._pieces.append(data)
+        return data
 
     def data(self) -> bytes | None:
         """Return all of it in one piece, if it is in memory."""
@@ -187,19 +194,6 @@ class Rest:
         self._fault: ApiError | None = None
         self.announced = request.content_length
         self.ended = False
-
-    def keep_at_once(self) -> bool:
-        """Keep it all if it has come already, as most do with their heads; say whether it is kept.
-
-        Raises:
-            ApiError: it is too long, or there is no room for it.
-        """
-        content = self._content
-        if not content.is_eof() or content.exception() is not None:
-            return False
-        if content.total_bytes > self._bodies.largest:
-            raise self._bodies.too_large()
-        return self._kept.add_at_once(content)
 
     async def keep(self) -> None:
         """Read and keep it all.
@@ -291,14 +285,12 @@ class Body:
     _kept: Kept
     _rest: Rest | None = None
     _edits: tuple[Edit, ...] = ()
-    _data: bytes | None = field(default=None, init=False)
+    _data: bytes | None = field(default=None, kw_only=True)
 
     @classmethod
     def of(cls, data: bytes) -> Self:
         """Make a body of these bytes, outside of all accounts."""
-        body = cls(Kept(Bodies(0)))
-        body._data = data
-        return body
+        return cls(Kept(Bodies(0)), data=data)
 
     @property
     def whole(self) -> bool:
@@ -393,12 +385,16 @@ class received:  # noqa: N801 - it is used as the functions here are.
 
     async def __aenter__(self) -> Body:
         """Read it."""
-        kept = self._kept
+        kept, content = self._kept, self._request.content
+        if content.is_eof() and content.exception() is None:
+            # Most come with their heads.
+            data = kept.add_at_once(content)
+            if data is not None:
+                return Body(kept, data=data)
         try:
             rest = _rest(self._request, self._bodies, kept)
-            if rest is None or rest.keep_at_once():
-                return Body(kept)
-            await rest.keep()
+            if rest is not None:
+                await rest.keep()
         except BaseException:
             kept.close()
             raise

@@ -100,7 +100,8 @@ async def answer(request: web.Request, target: str) -> web.StreamResponse:
     context = request.app[CONTEXT]
     async with received(request, context.bodies) as body:
         named = await _find(request, body)
-        with meant(context, named.name, caller=caller_of(request), websocket=is_websocket(request)) as who:
+        who = meant(context, named.name, caller=caller_of(request), websocket=is_websocket(request))
+        with who.held:
             rename = who.name if who.name != named.name else None
             if isinstance(who.target, PeerModel):
                 filters = context.config.peers[who.target.peer].filters
@@ -152,8 +153,6 @@ async def _edits(request: web.Request, body: Body, named: Named, wanted: Changes
 
 
 async def _find(request: web.Request, body: Body) -> Named:
-    length = body.length or 0
-
     def find() -> Named:
         return find_model(
             method=request.method,
@@ -162,6 +161,7 @@ async def _find(request: web.Request, body: Body) -> Named:
             body=body.content(),
         )
 
+    length = body.length or 0
     try:
         return find() if length < LARGE else await anyio.to_thread.run_sync(find)
     except NoModelError as error:

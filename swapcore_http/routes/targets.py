@@ -4,9 +4,9 @@ The active profile goes first, then selectors, then the models of this machine,
 then those of peers. A selector's choice holds until the request is answered.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from http import HTTPStatus
+from typing import Final
 
 from attrs import frozen
 
@@ -32,6 +32,9 @@ SHOWN = 200
 
 AWAY = Standing(State.AWAY)
 
+NOTHING: Final = nullcontext()
+"""What is held of a selector that has not chosen."""
+
 
 class UnknownModelError(ApiError):
     """The request names no model that there is."""
@@ -49,6 +52,9 @@ class Meant:
 
     selector: str | None = None
     """The selector that chose it, if one did."""
+
+    held: AbstractContextManager[None] = NOTHING
+    """To be entered until the request is answered, so that the selector counts it."""
 
 
 def unknown_model(name: str) -> UnknownModelError:
@@ -109,8 +115,7 @@ def _not_for(name: str) -> ApiError:
     return ApiError(HTTPStatus.FORBIDDEN, f"the key that was shown is not for {name[:SHOWN]!r}")
 
 
-@contextmanager
-def meant(context: Context, asked: str, *, caller: Caller, websocket: bool = False) -> Iterator[Meant]:
+def meant(context: Context, asked: str, *, caller: Caller, websocket: bool = False) -> Meant:
     """Find who is to answer a request for that name.
 
     Args:
@@ -133,10 +138,9 @@ def meant(context: Context, asked: str, *, caller: Caller, websocket: bool = Fal
         target = names.target(name)
         if target is None:
             raise unknown_model(name)
-        if not (_is_for_name(context, caller, asked) or is_for(context, caller, target)):
+        if not (caller.is_for_all or _is_for_name(context, caller, asked) or is_for(context, caller, target)):
             raise _not_for(name)
-        yield Meant(target, name)
-        return
+        return Meant(target, name)
     found = [(each, names.target(each)) for each in selector.targets]
     every = any(_is_for_name(context, caller, each) for each in (asked, name))
     targets = [
@@ -157,7 +161,5 @@ def meant(context: Context, asked: str, *, caller: Caller, websocket: bool = Fal
         raise ApiError(HTTPStatus.SERVICE_UNAVAILABLE, str(error)) from None
     chosen, target = targets[place]
     if websocket and isinstance(target, str) and context.config.models[target].ignore_websockets:
-        yield Meant(target, chosen, selector.id)
-        return
-    with context.selectors.reserving(selector, target):
-        yield Meant(target, chosen, selector.id)
+        return Meant(target, chosen, selector.id)
+    return Meant(target, chosen, selector.id, context.selectors.reserving(selector, target))
