@@ -104,8 +104,11 @@ def request_of(order: dict[str, Any]) -> bytes:
 
 def spent(order: dict[str, Any]) -> float:
     """Return the seconds of CPU time that the server has used."""
-    times = psutil.Process(order["pid"]).cpu_times()
-    return times.user + times.system
+    if sys.platform != "linux":
+        times = psutil.Process(order["pid"]).cpu_times()
+        return times.user + times.system
+    # What psutil reads counts in hundredths; this is the clock that `clock_getcpuclockid` makes of a pid.
+    return time.clock_gettime(~order["pid"] << 3 | 2)
 
 
 async def connect(order: dict[str, Any], request: bytes, told: Any) -> Client:
