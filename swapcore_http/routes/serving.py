@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
+from functools import partial
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -119,7 +120,8 @@ async def _ask_model(asked: Asked, model: str) -> web.StreamResponse:
         if is_websocket(request):
             return await _tunnel(asked, way, lend)
         lease = lend()
-        lease.meanwhile = lambda: _wait(asked, way, lease.ticket)
+        # Holding itself, it would stay until the garbage is looked for.
+        lease.meanwhile = partial(_wait, asked, way, lease.ticket)
         async with lease:
             extra = way.extra
             milliseconds = round(((lease.since or asked_at) - asked_at) * 1000)
