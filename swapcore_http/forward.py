@@ -225,6 +225,7 @@ class _Exchange:
         self._delivery = delivery
         self._upgrade = upgrade
         self._relay = self._make_relay()
+        self._reused = False
         self._sender: asyncio.Task[None] | None = None
 
     async def perform(self) -> Relay:
@@ -235,7 +236,12 @@ class _Exchange:
         """
         try:
             self._lease.on_cut(self._cut)
-            await self._ask()
+            try:
+                if not (self._relay.over or self._send_at_once()):
+                    await self._connect_and_send()
+                await self._relay.finish(self._request.writer.drain)
+            except (CannotConnectError, UpstreamLostError) as error:
+                await self._after(error)
         except UpstreamLostError as lost:
             if not self._delivery.begun:
                 raise self._not_answered(lost) from lost
@@ -260,49 +266,65 @@ class _Exchange:
                 await self._stop_sending()
         return self._relay
 
-    async def _ask(self) -> None:
-        """Send the request, again if an old connection dropped it, and wait for the end of the answer."""
-        whole = self._body.whole
-        try:
-            try:
-                await self._send(fresh=not whole)
-            except DroppedError:
-                # An idle connection that the upstream closed just now: it has not seen the request.
-                if not (whole and self._reused) or self._lease.cut is not None:
-                    raise
-                self._relay = self._make_relay()
-                await self._stop_sending()
-                await self._send(fresh=True)
-        except (CannotConnectError, UpstreamLostError) as error:
-            if isinstance(error, CutError | SilentError):
-                raise
-            # If the upstream has died, the news of that says why. A lease that came back before it would
-            # let the dead one be evicted, as if it had never failed.
-            await asyncio.sleep(LOSS_SHOWS_WITHIN)
-            if self._lease.cut is not None:
-                raise self._cut_error(self._lease.cut) from error
-            if isinstance(error, UpstreamLostError):
-                raise
-            raise UpstreamLostError(str(error)) from error
+    def _send_at_once(self) -> bool:
+        """Send the request on an idle connection, and say whether there is one."""
+        # What is not whole cannot be sent again if the upstream closes it just now.
+        self._reused = self._body.whole and self._upstreams.take(self._lease.run, self._relay)
+        if self._reused:
+            self._send()
+        return self._reused
 
-    async def _send(self, *, fresh: bool) -> None:
+    async def _connect_and_send(self) -> None:
         lease, upstreams, relay = self._lease, self._upstreams, self._relay
-        head = self._head(upstreams.origin(lease.run, lease.url))
-        self._reused = not fresh and upstreams.take(lease.run, relay)
-        if not self._reused:
-            timeouts = self._manner.limits.connection
-            await relay.unless_over(upstreams.connect(lease.run, lease.url, relay, timeouts))
+        timeouts = self._manner.limits.connection
+        self._reused = False
+        await relay.unless_over(upstreams.connect(lease.run, lease.url, relay, timeouts))
+        self._send()
+
+    def _send(self) -> None:
+        relay, lease = self._relay, self._lease
         connection = relay.connection
-        if connection is not None:
-            data = self._body.data
-            if data is not None and len(data) <= LARGE:
-                connection.transport.write(head + data if data else head)
-                relay.asked(self._manner.limits)
+        if connection is None:
+            # It is over already.
+            return
+        head = self._head(self._upstreams.origin(lease.run, lease.url))
+        data = self._body.data
+        if data is not None and len(data) <= LARGE:
+            connection.transport.write(head + data if data else head)
+            relay.asked(self._manner.limits)
+        else:
+            relay.sending = True
+            connection.transport.write(head)
+            self._sender = asyncio.ensure_future(self._send_body(connection, relay))
+
+    async def _after(self, error: CannotConnectError | UpstreamLostError) -> None:
+        """Ask again if an old connection dropped the request, and else find out what has happened.
+
+        Raises:
+            UpstreamLostError: the upstream did not answer, or not to the end.
+        """
+        lease = self._lease
+        if isinstance(error, DroppedError) and self._reused and lease.cut is None:
+            # An idle connection that the upstream closed just now: it has not seen the request.
+            self._relay = self._make_relay()
+            await self._stop_sending()
+            try:
+                await self._connect_and_send()
+                await self._relay.finish(self._request.writer.drain)
+            except (CannotConnectError, UpstreamLostError) as again:
+                error = again
             else:
-                relay.sending = True
-                connection.transport.write(head)
-                self._sender = asyncio.ensure_future(self._send_body(connection, relay))
-        await relay.finish(self._request.writer.drain)
+                return
+        if isinstance(error, CutError | SilentError):
+            raise error
+        # If the upstream has died, the news of that says why. A lease that came back before it would
+        # let the dead one be evicted, as if it had never failed.
+        await asyncio.sleep(LOSS_SHOWS_WITHIN)
+        if lease.cut is not None:
+            raise self._cut_error(lease.cut) from error
+        if isinstance(error, UpstreamLostError):
+            raise error
+        raise UpstreamLostError(str(error)) from error
 
     def _head(self, origin: Origin) -> bytes:
         request, body, manner = self._request, self._body, self._manner

@@ -10,6 +10,7 @@ import time
 from collections.abc import Set as AbstractSet
 from email.utils import formatdate
 from enum import Enum, auto
+from functools import lru_cache
 from http import HTTPStatus
 
 from attrs import define
@@ -241,13 +242,16 @@ def _stopped_in_answer(framing: Framing, extra: Fields) -> AbstractSet[bytes]:
     named = framing.tokens and framing.tokens - NAMES_NO_FIELD
     # The length of what a 204 does not have would be taken for that of the next answer.
     lengthless = framing.head is not None and framing.head.status == HTTPStatus.NO_CONTENT
-    if not (extra or lengthless) and named <= HOP_BY_HOP:
-        return HOP_BY_HOP
-    return HOP_BY_HOP.union(
-        named - {b"content-length"},
-        {name.lower() for name, _ in extra} - BESIDE,
-        {b"content-length"} if lengthless else (),
-    )
+    stopped = _with_names(extra)
+    if not lengthless and named <= stopped:
+        return stopped
+    return stopped.union(named - {b"content-length"}, {b"content-length"} if lengthless else ())
+
+
+# Almost all answers of a model get the same fields.
+@lru_cache(maxsize=64)
+def _with_names(extra: Fields) -> frozenset[bytes]:
+    return HOP_BY_HOP.union({name.lower() for name, _ in extra} - BESIDE)
 
 
 _dated: tuple[int, bytes] = (0, b"")

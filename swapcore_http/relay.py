@@ -120,6 +120,9 @@ class Relay:
         self.heard = False
         """Whether a byte of the answer has come."""
 
+        self.over = False
+        """Whether nothing more comes of it."""
+
         self.sending = False
         """Whether the request is still on its way."""
 
@@ -136,7 +139,6 @@ class Relay:
         self._timer: asyncio.TimerHandle | None = None
         self._asked_at = self._heard_at = 0.0
         self._held_back = False
-        self._over = False
         self._error: Exception | None = None
         self._turn: asyncio.Future[None] | None = None
 
@@ -145,7 +147,7 @@ class Relay:
     def asked(self, limits: Limits) -> None:
         """Take it that the request is out: from now on the upstream's time counts."""
         self.sending = False
-        if limits is not NO_LIMITS and (limits.head or limits.silence) and not self._over:
+        if limits is not NO_LIMITS and (limits.head or limits.silence) and not self.over:
             self._limits = limits
             self._asked_at = self._heard_at = self._loop.time()
             self._watch()
@@ -160,7 +162,7 @@ class Relay:
             UpstreamLostError: it is not whole.
             ConnectionError: the client is gone.
         """
-        while not self._over:
+        while not self.over:
             if self._held_back:
                 await self.unless_over(drain())
                 self._go_on()
@@ -188,7 +190,7 @@ class Relay:
 
     def fail(self, error: Exception) -> None:
         """End the answer here; does nothing once it is over."""
-        if not self._over:
+        if not self.over:
             if self.connection is not None:
                 self.connection.close()
             self._end(error)
@@ -198,7 +200,7 @@ class Relay:
     def connected(self, connection: Connection) -> None:
         """See `Taker`."""
         self.connection = connection
-        if self._over:
+        if self.over:
             connection.close()
 
     def received(self, data: bytes) -> None:
@@ -216,7 +218,7 @@ class Relay:
     def lost(self, error: Exception | None) -> None:
         """See `Taker`."""
         self.connection = None
-        if self._over:
+        if self.over:
             return
         try:
             self.framing.finish(in_order=error is None)
@@ -289,12 +291,12 @@ class Relay:
     # The end
 
     def _complete(self) -> None:
-        if not self._over:
+        if not self.over:
             self._delivery.end()
             self._end(None)
 
     def _end(self, error: Exception | None) -> None:
-        self._over = True
+        self.over = True
         self._error = error
         if self._timer is not None:
             self._timer.cancel()
