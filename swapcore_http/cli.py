@@ -38,22 +38,27 @@ def main(arguments: list[str] | None = None) -> int:
     Returns:
         The exit status: 0 if all went well, 1 if not, 130 if interrupted; wrong usage exits with 2.
     """
-    options = parsed(arguments)
     # Before anything is imported: next to nothing of that becomes garbage.
     gc.set_threshold(GARBAGE, 20, 20)
     try:
-        status = _run(options)
-        # There is none if the shell was told to close it.
-        if sys.stdout is not None:
-            sys.stdout.flush()
+        try:
+            return _run(parsed(arguments))
+        finally:
+            # There is none if the shell was told to close it.
+            if sys.stdout is not None:
+                sys.stdout.flush()
     except KeyboardInterrupt:
         # Before the server minds its signals, or during another command.
         return INTERRUPTED
-    except BrokenPipeError:
-        # Whoever reads, such as `head`, has enough; what is left is written to nowhere as the process ends.
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        # What is left is written to nowhere as the process ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            # Else whoever reads, such as `head`, has enough.
+            print(f"swapcore-http: the output cannot be written: {error.strerror}", file=sys.stderr)
         return FAILED
-    return status
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -180,16 +185,17 @@ def _init(options: argparse.Namespace) -> int:
             return FAILED
         path = "config.yaml" if to_stdout else str(options.config)
         text = configuration(found.models, path, left_out=found.left_out)
-        if to_stdout:
-            print(text, end="")
-            return OK
-        write_new(options.config, text, force=options.force)
+        if not to_stdout:
+            write_new(options.config, text, force=options.force)
     except ArgumentsError as error:
         print(f"swapcore-http: --from-llama-server {error}", file=sys.stderr)
         return FAILED
     except OSError as error:
         print(f"swapcore-http: {error}", file=sys.stderr)
         return FAILED
+    if to_stdout:
+        print(text, end="")
+        return OK
     count = "a sample model" if not found.models else f"{len(found.models)} models"
     print(f"{options.config} has {count} now; swapcore-http check --config {options.config} checks it")
     return OK

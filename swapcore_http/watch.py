@@ -7,6 +7,7 @@ or replaced by its like is no change, and however it was replaced is all the sam
 """
 
 import hashlib
+import logging
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -17,6 +18,8 @@ import anyio
 import anyio.to_thread
 
 __all__ = ["EVERY", "Watch", "at_rest", "fingerprint"]
+
+logger = logging.getLogger(__name__)
 
 Read = TypeVar("Read")
 
@@ -46,6 +49,7 @@ class Watch:
     def __init__(self, paths: Iterable[Path]) -> None:
         self._paths = tuple(paths)
         self._known = fingerprint(self._paths)
+        self._missed = False
 
     async def run(self, changed: Callable[[], None]) -> None:
         """Call `changed` whenever they say something else and have come to rest, until cancelled."""
@@ -60,7 +64,20 @@ class Watch:
             if seen == last and seen not in {None, self._known}:
                 self._known = seen
                 changed()
+            self._say(gone=seen is None, still=seen == last)
             last = seen
+
+    def _say(self, *, gone: bool, still: bool) -> None:
+        """Say once that what is watched is not there, or is again."""
+        if gone and still and not self._missed:
+            names = ", ".join(str(path) for path in self._paths if fingerprint([path]) is None)
+            logger.warning(
+                "%s cannot be read; the configuration stays as it is", names or "the configuration"
+            )
+            self._missed = True
+        elif self._missed and not gone:
+            logger.info("what is watched for changes can be read again")
+            self._missed = False
 
 
 def at_rest(paths: Iterable[Path], read: Callable[[], Read]) -> Read:

@@ -233,7 +233,13 @@ def _commands(model: ModelConfig, path: Path) -> Iterator[Finding]:
 def _proxy(model: ModelConfig, path: Path) -> Iterator[Finding]:
     where = (*path, "proxy")
     if PORT in model.proxy and not model.uses_port:
-        if model.proxy != DEFAULT_PROXY or model.cmd.strip():
+        if model.proxy == DEFAULT_PROXY and model.cmd.strip():
+            what = (
+                f"has no {PORT}, which proxy needs, as it is {describe(DEFAULT_PROXY)} unless it is written"
+            )
+            what += f"; expected {PORT} in it, or a proxy with a fixed port"
+            yield Finding((*path, "cmd"), what)
+        elif model.proxy != DEFAULT_PROXY:
             what = f"{describe(masked(model.proxy))} needs {PORT}, but cmd does not have it"
             what += f"; expected {PORT} in cmd too, or a proxy with a fixed port"
             yield Finding(where, what, about=((*path, "cmd"),))

@@ -240,6 +240,30 @@ def test_a_reader_who_has_enough_is_no_traceback(command: list[str]) -> None:
     assert (ended.returncode, ended.stderr) == (1, b"")
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device is full here")
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["schema"],
+        ["schema", "--markdown"],
+        ["check", "--json", "--config", "/nowhere.yaml"],
+        ["init", "--config", "-"],
+        ["--version"],
+    ],
+)
+def test_an_output_that_is_full_is_said_in_a_line(command: list[str]) -> None:
+    with Path("/dev/full").open("wb") as full:
+        ended = subprocess.run(
+            [sys.executable, "-c", "from swapcore_http.cli import main; raise SystemExit(main())", *command],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    said = "swapcore-http: the output cannot be written: No space left on device\n"
+    assert (ended.returncode, ended.stderr) == (1, said)
+
+
 def test_an_output_that_is_closed_is_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdout", None)
     assert cli.main(["schema"]) == 0

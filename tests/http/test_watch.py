@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from swapcore_http import watch as watch_module
@@ -232,6 +233,38 @@ async def test_a_change_is_told_once_it_has_come_to_rest(
             await looks.over.wait()
         tasks.cancel_scope.cancel()
     assert len(told) == changes
+
+
+async def test_that_it_is_gone_is_said_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    file, folder = tmp_path / "config.yaml", tmp_path / "more"
+    file.write_text("one")
+    folder.mkdir()
+    (folder / "a.yaml").write_text("two")
+    monkeypatch.setattr(watch_module, "EVERY", 0)
+
+    async def until_said(count: int) -> None:
+        with anyio.fail_after(60):
+            while len(caplog.messages) < count:
+                await anyio.lowlevel.checkpoint()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(Watch([file, folder]).run, lambda: None)
+        await anyio.lowlevel.checkpoint()
+        file.unlink()
+        await until_said(1)
+        file.write_text("one")
+        await until_said(2)
+        (folder / "a.yaml").unlink()
+        await until_said(3)
+        tasks.cancel_scope.cancel()
+    assert caplog.messages == [
+        f"{file} cannot be read; the configuration stays as it is",
+        "what is watched for changes can be read again",
+        f"{folder} cannot be read; the configuration stays as it is",
+    ]
 
 
 async def test_what_changed_before_it_runs_is_seen(tmp_path: Path) -> None:

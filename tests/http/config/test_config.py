@@ -185,8 +185,8 @@ def test_the_same_rules_hold_and_say_everything_at_once() -> None:
         "logLevel: 'INFO' is no log level (did you mean info?); expected debug, info, warn, error",
         "models.a.ttl: -2 is too small; expected seconds, 0 for never, or -1 for globalTTL",
         (
-            "models.a.proxy: 'http://localhost:${PORT}' needs ${PORT}, but cmd does not have it; "
-            "expected ${PORT} in cmd too, or a proxy with a fixed port"
+            "models.a.cmd: has no ${PORT}, which proxy needs, as it is 'http://localhost:${PORT}' "
+            "unless it is written; expected ${PORT} in it, or a proxy with a fixed port"
         ),
         (
             "models.b.cmd: unknown macro ${X}; expected a name under macros, "
