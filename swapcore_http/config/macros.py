@@ -25,6 +25,7 @@ __all__ = [
     "MacroValue",
     "as_text",
     "leftovers",
+    "mentions",
     "substituted",
     "unknown",
 ]
@@ -49,7 +50,7 @@ def substituted(value: Any, values: Mapping[str, MacroValue]) -> Any:
     YAML can say becomes what it stands for, with its type. A value without
     any reference comes back itself.
     """
-    if not _mentions(value):
+    if not mentions(value):
         return value
     match value:
         case str():
@@ -70,18 +71,18 @@ def substituted(value: Any, values: Mapping[str, MacroValue]) -> Any:
 PLAIN = frozenset({bool, float, int, NoneType})
 
 
-def _mentions(value: Any) -> bool:
-    """Tell whether there is any reference in a value at all: in most there is none."""
+def mentions(value: Any) -> bool:
+    """Tell whether there may be any reference in a value at all: in most there is none."""
     kind = type(value)
     if kind is str:
         return "${" in value
     if kind in PLAIN or not value:
         return False
     if kind is tuple or kind is list:
-        return any(map(_mentions, value))
+        return any(map(mentions, value))
     if kind is MappingProxyType or kind is dict:
-        return any(map(_mentions, value)) or any(map(_mentions, value.values()))
-    return attrs.has(kind) and any(_mentions(getattr(value, name)) for name in kinds_of(kind))
+        return any(map(mentions, value)) or any(map(mentions, value.values()))
+    return attrs.has(kind) and any(mentions(getattr(value, name)) for name in kinds_of(kind))
 
 
 def _text(text: str, values: Mapping[str, MacroValue]) -> str:

@@ -15,7 +15,7 @@ import attrs
 from swapcore_http.config import command
 from swapcore_http.config.keys import unsupported
 from swapcore_http.config.kinds import Shape, kinds_of
-from swapcore_http.config.macros import PID, PORT, leftovers
+from swapcore_http.config.macros import PID, PORT, leftovers, mentions
 from swapcore_http.config.name_rules import live_together_findings, name_findings
 from swapcore_http.config.names import Names
 from swapcore_http.config.problems import Finding, Path, Severity, describe, masked, nearest
@@ -176,7 +176,8 @@ def _macros(model: ModelConfig, path: Path) -> Iterator[Finding]:
             continue
         # A proxy is asked for its port by a rule of its own.
         known = port | ({"cmd_stop": {PID}, "after_stop": {PID}, "proxy": {PORT}}.get(name) or set())
-        for text, inner in _texts(getattr(model, name)):
+        value = getattr(model, name)
+        for text, inner in _texts(value) if mentions(value) else ():
             if "${" not in text:
                 continue
             if name in ("cmd", "cmd_stop", "after_stop"):
