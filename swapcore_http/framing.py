@@ -7,14 +7,18 @@ different answers in them: two lengths, a folded field, a bare line feed.
 """
 
 import re
+from functools import lru_cache
 from typing import Final
 
-from attrs import define, field
+from attrs import define, field, frozen
 
 __all__ = ["MAX_HEAD", "Fields", "Framing", "FramingError", "Head"]
 
 MAX_HEAD: Final = 256 * 1024
 """Bytes that a head, or what comes after the last chunk, may have."""
+
+SMALL: Final = 1024
+"""Bytes up to which a head is remembered: many answers begin with the same one."""
 
 MAX_SIZE_LINE: Final = 4096
 """Bytes of the line that says how long a chunk is; only extensions make it long."""
@@ -39,6 +43,19 @@ class FramingError(ValueError):
     """This is no answer, or it is not certain where it ends; the text repeats none of the bytes."""
 
 
+@frozen(eq=False, repr=False)
+class Ending:
+    """What a head says about the end of its answer."""
+
+    length: int | None
+    chunked: bool
+    tokens: frozenset[bytes]
+    """What its `Connection` fields say, in lower case."""
+
+    kept: bool
+    """Whether the connection may serve another request after it."""
+
+
 @define(eq=False, repr=False)
 class Head:
     """The status line and the fields of an answer."""
@@ -49,6 +66,20 @@ class Head:
     """1 for HTTP/1.1, 0 for HTTP/1.0."""
 
     fields: Fields
+    is_small: bool = False
+    """Whether it is one of those that are remembered."""
+
+    _ending: Ending | None = field(default=None, init=False)
+
+    def ending(self) -> Ending:
+        """Say what ends the answer (RFC 9112, section 6.3).
+
+        Raises:
+            FramingError: that is not certain.
+        """
+        if self._ending is None:
+            self._ending = _ending_of(self)
+        return self._ending
 
     def get(self, name: bytes) -> bytes | None:
         """Return the first value of the field with that name, which is given in lower case."""
@@ -156,7 +187,8 @@ class Framing:
                 self._check_begun()
                 return len(data)
             after = blank + 4
-            head = _parse(block[begin:after])
+            parse = _remember if after - begin <= SMALL else _parse
+            head = parse(block[begin:after])
             if head.status >= 200 or head.status == 101:  # noqa: PLR2004 - what is lower is interim.
                 break
             begin = after
@@ -176,33 +208,14 @@ class Framing:
             raise FramingError("Bare line feed in its head")
 
     def _decide(self, head: Head) -> None:
-        """Find out what ends the body (RFC 9112, section 6.3)."""
-        lengths: list[bytes] = []
-        codings: list[bytes] = []
-        tokens: list[bytes] = []
-        for name, value in head.fields:
-            lower = name.lower()
-            if lower == b"content-length":
-                lengths.append(value)
-            elif lower == b"transfer-encoding":
-                codings.append(value)
-            elif lower == b"connection":
-                tokens += [token.strip().lower() for token in value.split(b",")]
-        if len(lengths) > 1:
-            raise FramingError("More than one Content-Length")
-        if lengths and codings:
-            raise FramingError("Both Content-Length and Transfer-Encoding")
-        if lengths and not _DIGITS.fullmatch(lengths[0]):
-            raise FramingError("Bad Content-Length")
-        if codings and (len(codings) > 1 or codings[0].lower() != b"chunked"):
-            raise FramingError("Unknown Transfer-Encoding")
-        self.length = int(lengths[0]) if lengths else None
-        if tokens:
-            self.tokens = frozenset(tokens)
-        self.kept = b"close" not in tokens if head.minor else b"keep-alive" in tokens and not codings
+        """Find out what ends the body."""
+        ending = head.ending()
+        self.length = ending.length
+        self.tokens = ending.tokens
+        self.kept = ending.kept
         if self._method == "HEAD" or head.status in {101, 204, 304}:
             self.ended = True
-        elif codings:
+        elif ending.chunked:
             self.chunked = True
         elif self.length is not None:
             self._left = self.length
@@ -298,4 +311,31 @@ def _parse(block: bytes) -> Head:
     fields = _FIELD.findall(block, status.end())
     if b" \r\n" in block or b"\t\r\n" in block:
         fields = [(name, value.rstrip(b" \t")) for name, value in fields]
-    return Head(int(status[2]), status[3] or b"", int(status[1]), tuple(fields))
+    return Head(int(status[2]), status[3] or b"", int(status[1]), tuple(fields), len(block) <= SMALL)
+
+
+_remember = lru_cache(maxsize=64)(_parse)
+
+
+def _ending_of(head: Head) -> Ending:
+    lengths: list[bytes] = []
+    codings: list[bytes] = []
+    tokens: list[bytes] = []
+    for name, value in head.fields:
+        lower = name.lower()
+        if lower == b"content-length":
+            lengths.append(value)
+        elif lower == b"transfer-encoding":
+            codings.append(value)
+        elif lower == b"connection":
+            tokens += [token.strip().lower() for token in value.split(b",")]
+    if len(lengths) > 1:
+        raise FramingError("More than one Content-Length")
+    if lengths and codings:
+        raise FramingError("Both Content-Length and Transfer-Encoding")
+    if lengths and not _DIGITS.fullmatch(lengths[0]):
+        raise FramingError("Bad Content-Length")
+    if codings and (len(codings) > 1 or codings[0].lower() != b"chunked"):
+        raise FramingError("Unknown Transfer-Encoding")
+    kept = b"close" not in tokens if head.minor else b"keep-alive" in tokens and not codings
+    return Ending(int(lengths[0]) if lengths else None, bool(codings), frozenset(tokens), kept)

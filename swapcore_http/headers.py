@@ -13,9 +13,9 @@ from enum import Enum, auto
 from functools import lru_cache
 from http import HTTPStatus
 
-from attrs import define
+from attrs import define, frozen
 
-from swapcore_http.framing import Fields, Framing
+from swapcore_http.framing import Fields, Framing, Head
 
 __all__ = ["Client", "Outgoing", "Passing", "Reply", "make_reply", "request_head"]
 
@@ -199,9 +199,32 @@ def make_reply(framing: Framing, client: Client, extra: Fields = ()) -> Reply:
     """
     head = framing.head
     assert head is not None  # noqa: S101 - the caller's duty.
-    passing, keep_alive = Passing.AS_FRAMED, client.keep_alive
-    stopped = _stopped_in_answer(framing, extra)
-    pieces = [b"HTTP/1.%d %d %b\r\n" % (client.minor, head.status, head.reason)]
+    write = _remember if head.is_small else _undated
+    body, asker = (framing.chunked, framing.until_close), (client.minor, client.keep_alive)
+    undated = write(head, body, asker, extra)
+    dated = undated.head if undated.dated else b"%b%b\r\n" % (undated.head, _date())
+    return Reply(dated, undated.passing, undated.keep_alive)
+
+
+@frozen(eq=False, repr=False)
+class _Undated:
+    """A reply, but for the date."""
+
+    head: bytes
+    """All of it if it has a date; else it lacks the date and the empty line."""
+
+    dated: bool
+    passing: Passing
+    keep_alive: bool
+
+
+def _undated(head: Head, body: tuple[bool, bool], client: tuple[int, bool], extra: Fields) -> _Undated:
+    """Write a reply whose body is chunked, or lasts until the connection closes, to such a `Client`."""
+    chunked, until_close = body
+    minor, keep_alive = client
+    passing = Passing.AS_FRAMED
+    stopped = _stopped_in_answer(head, extra)
+    pieces = [b"HTTP/1.%d %d %b\r\n" % (minor, head.status, head.reason)]
     dated = streams = False
     buffering = b""
     for name, value in head.fields:
@@ -221,37 +244,34 @@ def make_reply(framing: Framing, client: Client, extra: Fields = ()) -> Reply:
         pieces += (name, b": ", value, b"\r\n")
     # A reverse proxy before us would otherwise collect the events.
     pieces.append(b"X-Accel-Buffering: no\r\n" if streams else buffering)
-    if not dated:
-        pieces.append(_date())
-    if framing.chunked or framing.until_close:
-        if client.minor:
+    if chunked or until_close:
+        if minor:
             pieces.append(b"Transfer-Encoding: chunked\r\n")
-            passing = Passing.AS_FRAMED if framing.chunked else Passing.IN_CHUNKS
+            passing = Passing.AS_FRAMED if chunked else Passing.IN_CHUNKS
         else:
             passing, keep_alive = Passing.CONTENT, False
     if not keep_alive:
-        if client.minor:
+        if minor:
             pieces.append(b"Connection: close\r\n")
-    elif not client.minor:
+    elif not minor:
         pieces.append(b"Connection: keep-alive\r\n")
-    pieces.append(b"\r\n")
-    return Reply(b"".join(pieces), passing, keep_alive)
+    if dated:
+        pieces.append(b"\r\n")
+    return _Undated(b"".join(pieces), dated, passing, keep_alive)
 
 
-def _stopped_in_answer(framing: Framing, extra: Fields) -> AbstractSet[bytes]:
-    named = framing.tokens and framing.tokens - NAMES_NO_FIELD
+_remember = lru_cache(maxsize=64)(_undated)
+
+
+def _stopped_in_answer(head: Head, extra: Fields) -> AbstractSet[bytes]:
+    named = head.ending().tokens - NAMES_NO_FIELD
     # The length of what a 204 does not have would be taken for that of the next answer.
-    lengthless = framing.head is not None and framing.head.status == HTTPStatus.NO_CONTENT
-    stopped = _with_names(extra)
-    if not lengthless and named <= stopped:
-        return stopped
-    return stopped.union(named - {b"content-length"}, {b"content-length"} if lengthless else ())
-
-
-# Almost all answers of a model get the same fields.
-@lru_cache(maxsize=64)
-def _with_names(extra: Fields) -> frozenset[bytes]:
-    return HOP_BY_HOP.union({name.lower() for name, _ in extra} - BESIDE)
+    lengthless = head.status == HTTPStatus.NO_CONTENT
+    return HOP_BY_HOP.union(
+        named - {b"content-length"},
+        {name.lower() for name, _ in extra} - BESIDE,
+        {b"content-length"} if lengthless else (),
+    )
 
 
 _dated: tuple[int, bytes] = (0, b"")
