@@ -119,7 +119,7 @@ async def answer(request: web.Request, target: str) -> web.StreamResponse:
             recorded = None
             if request.method == "POST":
                 recorded = {} if who.selector is None else {"selector": who.selector}
-            return await serve(request, who.target, target=target, body=sent, recorded=recorded)
+            return await serve(request, context, who.target, target=target, body=sent, recorded=recorded)
 
 
 def _with_query(target: str, named: Named, rename: str | None) -> str:

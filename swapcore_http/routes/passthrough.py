@@ -92,8 +92,9 @@ async def pass_on(request: web.Request, who: Target, target: str) -> web.StreamR
     recorded: dict[str, Any] | None = None
     if request.method == "POST" and target.partition("?")[0] in PATHS:
         recorded = {}
-    async with receiving(request, request.app[CONTEXT].bodies) as body:
-        return await serve(request, who, target=target, body=body, recorded=recorded)
+    context = request.app[CONTEXT]
+    async with receiving(request, context.bodies) as body:
+        return await serve(request, context, who, target=target, body=body, recorded=recorded)
 
 
 def find_upstream(

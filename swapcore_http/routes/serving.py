@@ -19,7 +19,7 @@ from swapcore_http.lease import Lease, NotUpError
 from swapcore_http.responses import ApiError, refusal_error, unexpected_error
 from swapcore_http.routes.asked import Asked
 from swapcore_http.routes.asking_peers import ask_peer
-from swapcore_http.routes.context import CONTEXT, IDENTITY, Context, is_ready
+from swapcore_http.routes.context import IDENTITY, Context, is_ready
 from swapcore_http.routes.dials import dials_of
 from swapcore_http.routes.ways import MODEL, NOT_WAITED, WAITED, Way, shown
 from swapcore_http.selectors import Target
@@ -41,12 +41,19 @@ CHAT: Final = "/v1/chat/completions"
 
 
 async def serve(
-    request: web.Request, who: Target, *, target: str, body: Body, recorded: Mapping[str, Any] | None = None
+    request: web.Request,
+    context: Context,
+    who: Target,
+    *,
+    target: str,
+    body: Body,
+    recorded: Mapping[str, Any] | None = None,
 ) -> web.StreamResponse:
     """Have that model answer the request, with a lease if it is of this machine; see `forward`.
 
     Args:
         request: The client's request.
+        context: The server.
         who: The id of the model, or the model of a peer.
         target: Path and query to ask it for, encoded.
         body: The request's body.
@@ -56,7 +63,6 @@ async def serve(
         ApiError: the caller was refused or asked for what nobody gets, or the
             upstream did not answer.
     """
-    context = request.app[CONTEXT]
     asked = Asked(request, context, request[IDENTITY], target, target.partition("?")[0], body)
     model = who.qualified if isinstance(who, PeerModel) else who
     if recorded is not None:

@@ -23,7 +23,7 @@ from swapcore import Start
 from swapcore_http.app import make_app, make_runner
 from swapcore_http.config import loads
 from swapcore_http.driver import Control, Driver
-from swapcore_http.logs import log_step
+from swapcore_http.logs import log_step, logs_callers
 from swapcore_http.present import Present
 from swapcore_http.serve import make_engine
 from swapcore_http.upstreams import Connection, Pool, Taker
@@ -179,7 +179,7 @@ async def ours(text: str) -> AsyncIterator[web.Server]:
         await control.stopping.wait()
         return "told to"
 
-    async with Driver(make_engine(config), launch, observe=log_step) as driver:
+    async with Driver(make_engine(config), launch, observe=log_step, observe_passing=logs_callers) as driver:
         async with running(make_runner(make_app(driver, present))) as server:
             yield server
         await driver.shutdown()

@@ -1,5 +1,7 @@
 """Do header fields pass, and only those that should?"""
 
+import time
+
 import pytest
 
 from swapcore_http.framing import Fields, Framing
@@ -195,3 +197,13 @@ def test_what_has_no_body_has_no_framing(method: str, status: int, pair: tuple[s
     result = reply([pair], method=method, status=status)
     kept = [pair] if pair[0] == "Content-Length" and status != 204 else []
     assert (read(result.head), result.keep_alive) == ([*kept, DATE], True)
+
+
+def test_a_reply_that_is_remembered_has_the_date_of_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = []
+    for now in (10**9, 10**9, 10**9 + 1):
+        monkeypatch.setattr(time, "time", lambda now=now: now)
+        framing = Framing("GET")
+        framing.feed(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n")
+        said.append(dict(read(make_reply(framing, Client(1, keep_alive=True)).head))["Date"])
+    assert said == ["Sun, 09 Sep 2001 01:46:40 GMT"] * 2 + ["Sun, 09 Sep 2001 01:46:41 GMT"]
