@@ -35,7 +35,7 @@ def routes() -> list[web.RouteDef]:
     """Return these routes."""
     return [
         web.get(PREFIX.rstrip("/"), about),
-        web.route("*", PREFIX.rstrip("/"), add_slash),
+        web.route("*", PREFIX.rstrip("/"), send_on),
         web.route("*", PREFIX + "{rest:(?s:.*)}", pass_through),
     ]
 
@@ -43,6 +43,13 @@ def routes() -> list[web.RouteDef]:
 async def about(_: web.Request) -> web.Response:
     """Send people to where the models are shown."""
     return web.Response(status=HTTPStatus.FOUND, headers={"Location": "/ui/models"})
+
+
+async def send_on(request: web.Request) -> web.Response:
+    """Send programs to where a model's name is missing, and say that it may be elsewhere next time."""
+    query = request.rel_url.raw_query_string
+    location = PREFIX + (query and f"?{query}")
+    return web.Response(status=HTTPStatus.TEMPORARY_REDIRECT, headers={"Location": location})
 
 
 async def add_slash(request: web.Request) -> web.Response:

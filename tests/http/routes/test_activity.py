@@ -14,7 +14,7 @@ import anyio.lowlevel
 import pytest
 
 from swapcore_http.activity.entries import Entry
-from swapcore_http.config import ApiKeyConfig
+from swapcore_http.config import ApiKeyConfig, FiltersConfig, PeerConfig
 from swapcore_http.routes.context import CONTEXT
 from tests.http.serving import Served, Wire, answering_at, fake, read_request, scripted, serving, unrun
 
@@ -199,6 +199,32 @@ async def test_no_secret_is_captured() -> None:
     assert capture["req_headers"]["Authorization"] == "[REDACTED]"
     assert capture["resp_headers"]["Set-Cookie"] == "[REDACTED]"
     assert "Content-Length" not in capture["req_headers"]
+
+
+async def test_captures_show_what_was_sent_on() -> None:
+    filters = FiltersConfig(strip_params="x", set_params={"y": 1})
+    async with serving(fake("a", use_model_name="real", filters=filters)) as served:
+        body = {"model": "a", "x": 0}
+        headers = {"X-Mine": "1"}
+        assert (await served.ask("POST", "/v1/rerank", body, headers=headers))[0] == 200
+        row = await only_row(served)
+        _, _, capture = await served.ask("GET", f"/api/captures/{row['id']}")
+    assert row["model"] == "a"
+    assert json.loads(base64.b64decode(capture["req_body"])) == {"model": "real", "y": 1}
+    assert capture["req_headers"]["X-Mine"] == "1"
+
+
+async def test_what_peers_answer_is_recorded() -> None:
+    async with scripted(answer_with(USAGE, JSON)) as url:
+        far = PeerConfig("far", proxy=url, models=("m",))
+        async with serving(fake("a"), peers=[far]) as served:
+            for path in (CHAT, f"/upstream/far/m{CHAT}"):
+                assert (await served.ask("POST", path, {"model": "m"}))[0] == 200
+            later, first = await rows(served)
+            _, _, capture = await served.ask("GET", f"/api/captures/{first['id']}")
+    for row in (first, later):
+        assert (row["model"], row["req_path"], row["tokens"]["output_tokens"]) == ("far/m", CHAT, 5)
+    assert base64.b64decode(capture["resp_body"]) == USAGE
 
 
 async def test_captures_can_be_off() -> None:

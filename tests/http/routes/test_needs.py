@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from aiohttp import web
@@ -46,6 +47,13 @@ def test_the_table_has_every_route_and_no_other() -> None:
         if route.method != "HEAD":
             names.add(f"{route.method} {route.resource.canonical}")
     assert names == set(NEEDS)
+
+
+def test_readme_has_every_route() -> None:
+    text = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
+    shown = set(re.findall(r"/[\w./-]*", text[text.index("### Routes") : text.index("### Coming from")]))
+    paths = {re.sub(r"/?\{\w+\}.*", "", name.partition(" ")[2]) for name in NEEDS}
+    assert paths - {path.rstrip("/") or "/" for path in shown} == set()
 
 
 def test_only_what_llama_swap_has_open_is_open() -> None:

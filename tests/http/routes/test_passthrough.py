@@ -79,6 +79,14 @@ async def test_name_without_a_slash_is_sent_to_the_one_with() -> None:
         assert served.view("org/a").phase is Phase.STOPPED
 
 
+async def test_without_a_model_it_is_sent_on() -> None:
+    async with serving(fake("a")) as served:
+        for method in ("POST", "DELETE"):
+            status, fields, _ = await served.ask(method, "/upstream?x=%2F")
+            assert (status, fields["Location"]) == (307, "/upstream/?x=%2F")
+            assert (await served.ask(method, "/upstream/"))[0] == 404
+
+
 async def test_unknown_model() -> None:
     async with serving(fake("a")) as served:
         status, _, answer = await served.ask("GET", "/upstream/nobody/v1/models")
