@@ -19,17 +19,19 @@ async function ask(path, method = "GET", body) {
   const options = { method, headers: { Accept: "application/json" } };
   if (body !== undefined) options.body = JSON.stringify(body);
   const answer = await fetch(path, options);
-  if (!answer.ok) throw new Error(await reason(answer));
+  if (!answer.ok) throw await refusal(answer);
   return (answer.headers.get("Content-Type") || "").includes("json") ? answer.json() : answer.text();
 }
 
-async function reason(answer) {
+async function refusal(answer) {
   const text = await answer.text();
+  let message = text || `status ${answer.status}`;
   try {
-    return JSON.parse(text).error.message;
+    message = JSON.parse(text).error.message;
   } catch {
-    return text || `status ${answer.status}`;
+    // It is no JSON, and says what it says.
   }
+  return Object.assign(new Error(message), { status: answer.status });
 }
 
 function notice(text) {
@@ -240,7 +242,7 @@ function hear(message) {
 // Follows the server's events until the connection ends.
 async function follow() {
   const answer = await fetch("/api/events");
-  if (!answer.ok) throw new Error(await reason(answer));
+  if (!answer.ok) throw await refusal(answer);
   pause = 500;
   notice("");
   $("connection").textContent = "connected";
@@ -260,14 +262,33 @@ async function follow() {
   }
 }
 
+// Shows the models that the key is for, where it may not hear of everything.
+async function look() {
+  const [listed, running] = await Promise.all([ask("/v1/models"), ask("/running")]);
+  const states = new Map(running.running.map((each) => [each.model, each.state]));
+  models.clear();
+  for (const { id, name, description, meta } of listed.data) {
+    const { type, peerID, aliases } = meta.llamaswap;
+    if (type === "model" || type === "peer") {
+      models.set(id, { id, name, description, peerID, aliases, state: states.get(id) ?? "stopped" });
+    }
+  }
+  showModels();
+}
+
 async function live() {
   for (;;) {
     try {
       await follow();
       $("connection").textContent = "the connection has ended; trying again…";
     } catch (error) {
-      $("connection").textContent = "not connected; trying again…";
       notice(error.message);
+      if (error.status === 403) {
+        $("connection").textContent = "looked at now and then";
+        await look().catch((failure) => notice(failure.message));
+      } else {
+        $("connection").textContent = "not connected; trying again…";
+      }
     }
     await new Promise((go) => setTimeout(go, pause));
     pause = Math.min(2 * pause, LONGEST_PAUSE);

@@ -269,12 +269,18 @@ def test_a_pinned_model_stays_and_who_does_not_fit_beside_it_is_refused() -> Non
 GROUPS = Groups([Group("one", ("a",), exclusive=True), Group("other", ("b",), exclusive=False)], ["a", "b"])
 
 
-def test_llama_swap_s_one_way_rule_stops_the_other_once_it_is_idle() -> None:
+def both_up() -> Driven:
+    """Let a and then b serve one caller each."""
     driven = Driven("a", "b", planner=GROUPS)
     driven.tell(Arrived(1, "a"))
     driven.tell(BecameReady("a", 1))
     driven.tell(Arrived(2, "b"))
     driven.tell(BecameReady("b", 2))
+    return driven
+
+
+def test_llama_swap_s_one_way_rule_stops_the_other_once_it_is_idle() -> None:
+    driven = both_up()
     assert driven.tell(Arrived(3, "a")) == (Forward(3, "a", 1),), (
         "a is up: its caller does not wait for b to leave"
     )
@@ -285,11 +291,7 @@ def test_llama_swap_s_one_way_rule_stops_the_other_once_it_is_idle() -> None:
 
 
 def test_who_may_evict_nobody_stops_nothing_by_the_one_way_rule() -> None:
-    driven = Driven("a", "b", planner=GROUPS)
-    driven.tell(Arrived(1, "a"))
-    driven.tell(BecameReady("a", 1))
-    driven.tell(Arrived(2, "b"))
-    driven.tell(BecameReady("b", 2))
+    driven = both_up()
     assert driven.tell(Arrived(3, "a", evicts=False)) == (Forward(3, "a", 1),)
     for ticket in (3, 2, 1):
         # Not when the other becomes idle either.
