@@ -176,6 +176,7 @@ def _init(options: argparse.Namespace) -> int:
     from swapcore_http.init.gathering import gather
     from swapcore_http.init.llama_server import ArgumentsError
     from swapcore_http.init.writing import configuration, write_new
+    from swapcore_http.oserrors import told
 
     to_stdout = str(options.config) == "-"
     try:
@@ -191,7 +192,7 @@ def _init(options: argparse.Namespace) -> int:
         print(f"swapcore-http: --from-llama-server {error}", file=sys.stderr)
         return FAILED
     except OSError as error:
-        print(f"swapcore-http: {error}", file=sys.stderr)
+        print(f"swapcore-http: {told(error)}", file=sys.stderr)
         return FAILED
     if to_stdout:
         print(text, end="")

@@ -20,6 +20,7 @@ from swapcore_http.config import ModelConfig
 from swapcore_http.config.schema import DEFAULT_UNLOAD_TIMEOUT, NO_CHECK
 from swapcore_http.driver import Control, Launch
 from swapcore_http.guard.guard import Guard
+from swapcore_http.oserrors import told
 from swapcore_http.ports import Ports, is_taken
 from swapcore_http.process import Process, running
 from swapcore_http.progress import Progress
@@ -83,7 +84,7 @@ def process_launch(
                     running(argv, environment, name=model.id, mark=watched.mark, on_output=progress.made)
                 )
             except (CannotStartError, PortTakenError, OSError, ValueError) as error:
-                return f"could not be started: {error}"
+                return f"could not be started: {told(error)}"
             control.output = progress.output = process.output.last_lines
             logger.info("%s: run %d is process %d", model.id, start.run, process.pid)
             await watched.leads(process.pid)

@@ -31,6 +31,7 @@ import anyio.to_thread
 from swapcore_http.config import Config
 from swapcore_http.driver import Driver
 from swapcore_http.guard.folder import lasting_folder
+from swapcore_http.oserrors import told
 from swapcore_http.present import Present
 
 __all__ = ["NAME", "keep", "keeping", "read", "remembered", "write"]
@@ -95,7 +96,7 @@ def _read_file() -> dict[str, float]:
     try:
         return read(Path(lasting_folder(), NAME))
     except OSError as error:
-        logger.warning("how long loads took is not remembered: %s", error)
+        logger.warning("how long loads took is not remembered: %s", told(error))
         return {}
 
 
@@ -103,7 +104,7 @@ def _write_file(measured: Mapping[str, float]) -> None:
     try:
         write(Path(lasting_folder(), NAME), measured)
     except OSError as error:
-        logger.warning("how long loads took is not kept: %s", error)
+        logger.warning("how long loads took is not kept: %s", told(error))
 
 
 def read(path: Path) -> dict[str, float]:

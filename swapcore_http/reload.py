@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 import anyio
 import anyio.to_thread
 import attrs
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from swapcore import Catalog, Planner, Settings
 from swapcore_http.config import Config, ConfigError, Loaded, Problem, Severity
@@ -46,10 +46,14 @@ class Difference:
     """Models of which other things changed, which hold at once."""
 
     settings: tuple[str, ...] = ()
-    """Keys of the settings besides models that changed."""
+    """Keys of the settings besides models that changed, and hold at once."""
+
+    next_start: tuple[str, ...] = ()
+    """Keys of settings that are not what they were when the server started, and wait for its next start."""
 
     def __str__(self) -> str:
         changes = attrs.asdict(self, recurse=False)
+        changes["not before the next start"] = changes.pop("next_start")
         return (
             "; ".join(f"{what} {_listed(names)}" for what, names in changes.items() if names) or "no change"
         )
@@ -95,6 +99,7 @@ class Reloader:
     ) -> None:
         self._read = read
         self._present = present
+        self._started = present.config
         self._driver = driver
         self._ports = ports
         self._loads = loads
@@ -159,7 +164,10 @@ class Reloader:
 
     def _apply(self, config: Config, told: "_EngineSide") -> Difference:
         before = self._present.config
-        difference = _difference(before, config, self._told[0], told[0])
+        difference = evolve(
+            _difference(before, config, self._told[0], told[0]),
+            next_start=_changed(self._started, config, from_start=True),
+        )
         # First, so that whatever the engine orders is carried out by the new configuration.
         self._present.replace(config.beside(self._ports.lent, self._ports.held))
         if told != self._told:
@@ -187,11 +195,18 @@ def _difference(before: Config, after: Config, old: Catalog, new: Catalog) -> Di
         removed=_without(before.models, after.models),
         restarted=tuple(restarted),
         adjusted=tuple(adjusted),
-        settings=tuple(
-            setting.key
-            for name, setting in settings_of(Config).items()
-            if name != "models" and getattr(before, name) != getattr(after, name)
-        ),
+        settings=_changed(before, after, from_start=False),
+    )
+
+
+def _changed(before: Config, after: Config, *, from_start: bool) -> tuple[str, ...]:
+    """Return the keys that changed, of those that hold from the start of a server or of the others."""
+    return tuple(
+        setting.key
+        for name, setting in settings_of(Config).items()
+        if name != "models"
+        and setting.from_start is from_start
+        and getattr(before, name) != getattr(after, name)
     )
 
 

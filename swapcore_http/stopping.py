@@ -9,6 +9,7 @@ import anyio
 from swapcore_http.config import ModelConfig
 from swapcore_http.driver import Control
 from swapcore_http.guard.guard import Guard
+from swapcore_http.oserrors import told
 from swapcore_http.process import Process, running
 
 __all__ = ["stop", "stop_what_is_left", "until_free", "with_output"]
@@ -71,7 +72,9 @@ async def _asked_by_command(model: ModelConfig, port: int | None, process: Proce
                 running(argv, environment, name=model.id, mark=watched.mark)
             )
         except (OSError, ValueError) as error:
-            logger.warning("%s: cmdStop could not be started, SIGTERM is sent instead: %s", model.id, error)
+            logger.warning(
+                "%s: cmdStop could not be started, SIGTERM is sent instead: %s", model.id, told(error)
+            )
             return False
         await stopper.wait()
     if stopper.status != 0:
@@ -96,7 +99,7 @@ async def until_free(model: ModelConfig, port: int | None, process: Process, gua
                     async with running(argv, environment, name=model.id, mark=watched.mark) as check:
                         await check.wait()
             except (OSError, ValueError) as error:
-                logger.warning("%s: afterStop could not be started: %s", model.id, error)
+                logger.warning("%s: afterStop could not be started: %s", model.id, told(error))
                 return
             if check.status == 0:
                 return

@@ -37,6 +37,9 @@ def _sentence(planner: Planner, plan: Plan, model: str, loss: float) -> str:
         return f"{model} is resident itself"
     if model not in plan.evict:
         return f"{model} stays: {_rule(planner, plan, model)}"
+    if math.isinf(loss):
+        why = _rule(planner, plan, model)
+        return f"{model} would have to leave: {why}; it may not, and while it is up the target cannot come in"
     return f"{model} leaves: {_rule(planner, plan, model)}; {_price(planner, model, loss)}"
 
 
@@ -58,8 +61,6 @@ def _price(planner: Planner, model: str, loss: float) -> str:
     """Say what it costs that the resident leaves."""
     if loss <= 0:
         return "it is leaving already"
-    if math.isinf(loss):
-        return "it may not leave, and while it is up the target cannot come in"
     configured = planner.costs.get(model, 1.0) if isinstance(planner, Matrix) and planner.costs else None
     price = f"its loss is {loss % BUSY:.3g}" if configured is None else f"its cost is {configured:g}"
     return f"{price}, and it has to finish what it serves" if loss >= BUSY else price

@@ -21,12 +21,14 @@ __all__ = ["default_of", "described"]
 
 END_OF_SENTENCE = re.compile(r"\.(?=\s|$)")
 PYTHON_NAME = re.compile(r"`([a-z]+_[a-z_]+)`")
+FROM_START = " Another value waits for the server's next start."
 NONE_FOR = re.compile(r"\bNone for\b")
 
 
 def described(cls: type[attrs.AttrsInstance]) -> dict[str, str]:
     """Find what a class says of its settings, a sentence for each, by the names of the fields."""
-    keys = {name: setting.key for name, setting in settings_of(cls).items()}
+    settings = settings_of(cls)
+    keys = {name: setting.key for name, setting in settings.items()}
     texts: dict[str, str] = {}
     for base in reversed(cls.__mro__):
         if attrs.has(base):
@@ -36,7 +38,10 @@ def described(cls: type[attrs.AttrsInstance]) -> dict[str, str]:
         text = PYTHON_NAME.sub(lambda match: f"`{keys.get(match[1], match[1])}`", text)
         return NONE_FOR.sub("unless written,", text)
 
-    return {name: in_yaml(_first_sentence(texts[name])) for name in keys}
+    return {
+        name: in_yaml(_first_sentence(texts[name])) + (FROM_START if setting.from_start else "")
+        for name, setting in settings.items()
+    }
 
 
 @cache

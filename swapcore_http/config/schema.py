@@ -327,12 +327,17 @@ class Settings(SurfaceSettings):
     log_to_stdout: str = field(
         default="proxy",
         metadata=written(
-            "logToStdout", "proxy, upstream, both or none", choices=("proxy", "upstream", "both", "none")
+            "logToStdout",
+            "proxy, upstream, both or none",
+            choices=("proxy", "upstream", "both", "none"),
+            from_start=True,
         ),
     )
     """Whose log goes to stdout, and to `/logs`: the server's own, the upstreams', both or none."""
 
-    log_time_format: str = field(default="", metadata=written("logTimeFormat", "a name such as rfc3339"))
+    log_time_format: str = field(
+        default="", metadata=written("logTimeFormat", "a name such as rfc3339", from_start=True)
+    )
     """How lines of the server's log say when they were written; empty for not at all."""
 
     max_body_mb: int = field(

@@ -50,6 +50,9 @@ class Setting:
     legacy: str = ""
     """An older key, which counts where this one is not written or says nothing."""
 
+    from_start: bool = False
+    """Whether its value as the server starts holds until that ends; another one waits for the next start."""
+
 
 def written(
     key: str,
@@ -61,9 +64,10 @@ def written(
     choices: tuple[str, ...] = (),
     each: str = "",
     legacy: str = "",
+    from_start: bool = False,
 ) -> dict[type, Setting]:
     """Make the metadata of a field that stands in YAML under `key`."""
-    return {Setting: Setting(key, expected, minimum, maximum, secret, choices, each, legacy)}
+    return {Setting: Setting(key, expected, minimum, maximum, secret, choices, each, legacy, from_start)}
 
 
 def settings_of(cls: type[attrs.AttrsInstance]) -> dict[str, Setting]:

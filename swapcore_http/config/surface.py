@@ -116,14 +116,16 @@ class SurfaceSettings:
     """After how long without a byte a websocket no longer keeps its model from leaving."""
 
     metrics_max_in_memory: int = field(
-        default=1000, metadata=written("metricsMaxInMemory", "a number, 0 for 1000")
+        default=1000, metadata=written("metricsMaxInMemory", "a number, 0 for 1000", from_start=True)
     )
     """How many requests are remembered where there is no store; 0 or less for 1000."""
 
     capture_buffer: int = field(default=5, metadata=written("captureBuffer", "MiB, 0 for none"))
     """How much memory captured requests and answers may take, in MiB; 0 or less for none."""
 
-    store: StoreConfig | None = field(default=None, metadata=written("store", "a mapping with path"))
+    store: StoreConfig | None = field(
+        default=None, metadata=written("store", "a mapping with path", from_start=True)
+    )
     """Where the record of requests is kept; None for memory only."""
 
     session_ids: tuple[str, ...] = field(
@@ -134,14 +136,15 @@ class SurfaceSettings:
     """The headers that tell which session a request belongs to."""
 
     performance: PerformanceConfig = field(
-        factory=PerformanceConfig, metadata=written("performance", "a mapping with disabled and every")
+        factory=PerformanceConfig,
+        metadata=written("performance", "a mapping with disabled and every", from_start=True),
     )
     """How the machine is watched."""
 
     upstream_metrics: bool = field(default=False, metadata=written("metrics.upstreams", "true or false"))
     """Whether `/metrics` shows what the models' own servers say at `/metrics` as well."""
 
-    otel: bool = field(default=False, metadata=written("otel.enabled", "true or false"))
+    otel: bool = field(default=False, metadata=written("otel.enabled", "true or false", from_start=True))
     """Whether requests are traced by OpenTelemetry; where to is said by the environment's `OTEL_*`."""
 
     remember_loads: bool = field(default=True, metadata=written("rememberLoads", "true or false"))

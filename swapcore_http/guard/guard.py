@@ -28,6 +28,7 @@ from attrs import define, field
 from swapcore_http.guard import registry
 from swapcore_http.guard.registry import Life, Run
 from swapcore_http.guard.table import place, start_time
+from swapcore_http.oserrors import told
 
 __all__ = ["Guard", "Watched"]
 
@@ -149,7 +150,7 @@ class Guard:
         except OSError as error:
             logger.warning(
                 "no file can be made for what runs: if the watchdog dies too, nothing is found again: %s",
-                error,
+                told(error),
             )
         await wanted.wait()
         self._place, self._started = place(), start_time(os.getpid())
@@ -160,7 +161,7 @@ class Guard:
                 await self._watch_over()
             except OSError as error:
                 logger.warning(
-                    "no watchdog can be started, without which upstreams may outlive a crash: %s", error
+                    "no watchdog can be started, without which upstreams may outlive a crash: %s", told(error)
                 )
             else:
                 logger.warning("the watchdog has died; another one takes its place")

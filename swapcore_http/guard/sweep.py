@@ -45,7 +45,7 @@ def sweep(where: str, environment: Mapping[str, str]) -> None:
             else:
                 logger.warning("processes that an earlier server had left running do not go")
         except OSError as error:
-            logger.warning("%s: %s", registry.path_of(where, id_), error)
+            logger.warning("%s: %s", registry.path_of(where, id_), error.strerror)
         finally:
             os.close(file)
 

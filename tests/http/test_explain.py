@@ -213,8 +213,8 @@ def test_a_pinned_model_does_not_leave(tmp_path: Path, capsys: pytest.CaptureFix
     assert capsys.readouterr().out.splitlines()[:2] == [
         "A request for a would have to evict b, which cannot be done.",
         (
-            "  b leaves: they share a group that holds one model at a time ((default)); "
-            "it may not leave, and while it is up the target cannot come in"
+            "  b would have to leave: they share a group that holds one model at a time ((default)); "
+            "it may not, and while it is up the target cannot come in"
         ),
     ]
 

@@ -139,9 +139,9 @@ async def test_the_environment_is_merged(runs: Launcher) -> None:
     [
         (
             "no-such-program ${PORT}",
-            "could not be started: [Errno 2] No such file or directory: 'no-such-program'",
+            "could not be started: 'no-such-program': no such file or directory",
         ),
-        ("/etc/passwd ${PORT}", "could not be started: [Errno 13] Permission denied: '/etc/passwd'"),
+        ("/etc/passwd ${PORT}", "could not be started: '/etc/passwd': permission denied"),
     ],
 )
 async def test_what_cannot_be_started(

@@ -1,6 +1,7 @@
 """Tests of `swapcore_http.reload`: what another configuration changes, and what it leaves alone."""
 
 import asyncio
+import logging
 import threading
 from functools import partial
 from typing import Any
@@ -9,7 +10,17 @@ import anyio
 import pytest
 
 from swapcore import Phase
-from swapcore_http.config import Config, ConfigError, GroupConfig, Loaded, ModelConfig, Problem, Severity
+from swapcore_http.config import (
+    Config,
+    ConfigError,
+    GroupConfig,
+    Loaded,
+    ModelConfig,
+    PerformanceConfig,
+    Problem,
+    Severity,
+    StoreConfig,
+)
 from swapcore_http.reload import Difference
 from tests.http.serving import Wire, fake, serving
 
@@ -210,8 +221,33 @@ async def test_it_says_what_it_changed_and_what_is_odd() -> None:
             "restarted": [],
             "adjusted": [],
             "settings": ["patience"],
+            "next_start": [],
         }
         assert [(one["severity"], one["line"]) for one in answer["problems"]] == [("warning", 7)]
+
+
+async def test_what_waits_for_the_next_start_is_named_until_it_is_as_it_was(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+    waiting = ("logToStdout", "logTimeFormat", "metricsMaxInMemory", "store", "performance", "otel.enabled")
+    async with serving(fake("a")) as served:
+        changed: dict[str, Any] = {
+            "log_to_stdout": "both",
+            "log_time_format": "rfc3339",
+            "metrics_max_in_memory": 7,
+            "store": StoreConfig(path="x.db"),
+            "performance": PerformanceConfig(disabled=True),
+            "otel": True,
+        }
+        difference = await served.replace(fake("a"), **changed)
+        assert difference.settings == ()
+        assert sorted(difference.next_start) == sorted(waiting)
+        assert "reloaded the configuration: not before the next start metricsMaxInMemory, " in caplog.text
+        # Nothing of them changes again, and they wait all the same.
+        again = await served.replace(fake("a"), **changed, patience=1)
+        assert (again.settings, again.next_start) == (("patience",), difference.next_start)
+        assert (await served.replace(fake("a"), patience=1)).next_start == ()
 
 
 async def test_a_configuration_that_was_read_from_nowhere_is_not_read_again() -> None:

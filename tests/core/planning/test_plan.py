@@ -63,7 +63,7 @@ SETS = {"one": "a & b", "two": "a & c & d"}
             (
                 "a is resident itself",
                 f"b leaves: {ALONE}; its loss is 2.5, {BUSY_TOO}",
-                f"c leaves: {ALONE}; it may not leave, and while it is up the target cannot come in",
+                f"c would have to leave: {ALONE}; it may not, and while it is up the target cannot come in",
                 f"d leaves: {ALONE}; its loss is 4",
                 f"e leaves: {ALONE}; it is leaving already",
             ),

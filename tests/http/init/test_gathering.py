@@ -52,7 +52,7 @@ def test_it_can_be_printed(capsys: pytest.CaptureFixture[str]) -> None:
 def test_wrong_usage_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "c.yaml"
     assert run("--config", path, "--gguf", tmp_path / "nowhere") == 1
-    assert "No such file or directory" in capsys.readouterr().err
+    assert capsys.readouterr().err == f"swapcore-http: '{tmp_path}/nowhere': no such file or directory\n"
     assert run("--config", path, "--gguf", tmp_path) == 1
     assert capsys.readouterr().err == "swapcore-http: there are no models in these directories\n"
     assert run("--config", path, "--from-llama-server", "--port 80") == 1
