@@ -64,6 +64,8 @@ class Conversation(web.RequestHandler):
             else:
                 # The lines after the first show the bytes.
                 why = (message or "").strip().partition("\n")[0].rstrip(":")[:SHOWN]
+                if "PRI" in why:
+                    why = "it is in HTTP/2, and this server speaks HTTP/1.1"
             logger.info("%s sent what cannot be read as HTTP: %s", request.remote, why)
             message = f"the request cannot be read as HTTP: {why}"
         else:

@@ -6,6 +6,7 @@ than the one that was leased for it.
 
 import asyncio
 import base64
+import math
 import socket
 import ssl
 from collections import deque
@@ -40,6 +41,12 @@ LONGEST_PROBE: Final = 32767
 
 NO_LIMIT: Final = 10.0**9
 """Seconds that are not waited, for who does not take 0 for no limit."""
+
+MOST_KEPT: Final = 64
+"""Idle connections to one upstream that are kept for as long as is wanted: each takes a descriptor."""
+
+SOON: Final = 3.0
+"""Seconds after which those beyond are closed."""
 
 PORTS: Final = {"http": 80, "https": 443}
 
@@ -218,9 +225,11 @@ class Pool:
             return
         connection.idle_since = self._loop.time()
         self.idle.append(connection)
-        kept = self.timeouts.idle_conn
-        if self._timer is None and kept > 0:
-            self._timer = self._loop.call_later(kept, self._sweep)
+        # One more than are kept for long brings the time nearer at which to look, if it is that far.
+        if self._timer is None or (
+            len(self.idle) == MOST_KEPT + 1 and not 0 < self.timeouts.idle_conn <= SOON
+        ):
+            self._watch()
 
     def gone(self, connection: Connection) -> None:
         """Hear that the upstream has closed an idle connection."""
@@ -229,14 +238,25 @@ class Pool:
 
     def _sweep(self) -> None:
         """Close what has been idle for too long; one timer serves them all."""
-        self._timer = None
-        kept = self.timeouts.idle_conn
-        if kept > 0:
-            oldest = self._loop.time() - kept
-            while self.idle and self.idle[0].idle_since <= oldest:
-                self.idle.popleft().transport.abort()
-            if self.idle:
-                self._timer = self._loop.call_at(self.idle[0].idle_since + kept, self._sweep)
+        now = self._loop.time()
+        while self.idle and self.idle[0].idle_since + self._kept <= now:
+            self.idle.popleft().transport.abort()
+        self._watch()
+
+    def _watch(self) -> None:
+        """Look again when the oldest has been idle for too long, if ever."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        kept = self._kept
+        if self.idle and kept < math.inf:
+            self._timer = self._loop.call_at(self.idle[0].idle_since + kept, self._sweep)
+
+    @property
+    def _kept(self) -> float:
+        """For how many seconds the oldest idle connection is kept: what a burst has left goes soon."""
+        kept = self.timeouts.idle_conn if self.timeouts.idle_conn > 0 else math.inf
+        return min(kept, SOON) if len(self.idle) > MOST_KEPT else kept
 
     async def connect(self, taker: Taker, context: ssl.SSLContext | None, timeouts: TimeoutsConfig) -> None:
         origin = self.origin

@@ -90,7 +90,9 @@ class TimeoutsConfig:
     """Has no effect: bodies are sent at once, and this server itself answers `Expect: 100-continue`."""
 
     idle_conn: int = field(default=3, metadata=written("idleConn", "seconds, 0 for no limit"))
-    """How long a connection that nobody uses is kept; servers of models close theirs, mostly after 5."""
+    """How long a connection that nobody uses is kept; servers of models close theirs, mostly after 5.
+
+    Of more than 64 to one server, the others are closed after 3."""
 
 
 @frozen(kw_only=True)
@@ -101,7 +103,7 @@ class PeerTimeoutsConfig(TimeoutsConfig):
     """How long the head of an answer may take after the request was sent."""
 
     idle_conn: int = field(default=90, metadata=written("idleConn", "seconds, 0 for no limit"))
-    """How long a connection that nobody uses is kept."""
+    """How long a connection that nobody uses is kept; of more than 64, the others are closed after 3."""
 
 
 @frozen(kw_only=True)

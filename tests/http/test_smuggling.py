@@ -93,6 +93,14 @@ async def test_refused_and_never_forwarded(case: str) -> None:
             assert b"hidden" not in request
 
 
+async def test_http_2_is_named_as_what_it_is() -> None:
+    async with serving(fake("a")) as served, Wire.to(served) as wire:
+        await wire.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+        line, fields = await wire.head()
+        assert line.startswith("HTTP/1.1 400 ")
+        assert "HTTP/2" in (await wire.json(fields))["error"]["message"]
+
+
 @pytest.mark.parametrize("where", ["line", "field"])
 async def test_what_is_too_long_is_refused_as_that(where: str) -> None:
     long = b"x" * 70_000

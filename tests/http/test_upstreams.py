@@ -11,7 +11,14 @@ import anyio
 import pytest
 
 from swapcore_http.config import TimeoutsConfig
-from swapcore_http.upstreams import PROBE_AFTER, CannotConnectError, Connection, Upstreams
+from swapcore_http.upstreams import (
+    MOST_KEPT,
+    PROBE_AFTER,
+    SOON,
+    CannotConnectError,
+    Connection,
+    Upstreams,
+)
 from tests.http.processes import open_files
 
 pytestmark = pytest.mark.anyio
@@ -162,6 +169,31 @@ async def test_an_idle_connection_is_kept_for_as_long_as_is_said(
         else:
             assert upstreams.take(1, Keeps())
             connection.close()
+        await upstreams.close()
+
+
+@pytest.mark.parametrize("seconds", [90, 0])
+async def test_of_a_burst_only_some_are_kept_for_long(monkeypatch: pytest.MonkeyPatch, seconds: int) -> None:
+    loop = asyncio.get_running_loop()
+    real, late = loop.time, 0.0
+    monkeypatch.setattr(loop, "time", lambda: real() + late)
+    with listening() as (_, where):
+        upstreams = Upstreams()
+        url = f"http://{where}"
+        burst = [await connected(upstreams, url, idle_conn=seconds) for _ in range(MOST_KEPT + 10)]
+        # One is there before the others, and the timer with it.
+        for connection in burst[:1]:
+            connection.give_back()
+        late = 1.0
+        for connection in burst[1:]:
+            connection.give_back()
+        late += SOON + 0.1
+        await until(
+            lambda: [each.transport.is_closing() for each in burst] == [True] * 10 + [False] * MOST_KEPT
+        )
+        if seconds:
+            late += seconds
+            await until(burst[-1].transport.is_closing)
         await upstreams.close()
 
 
