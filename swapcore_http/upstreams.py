@@ -50,6 +50,9 @@ SOON: Final = 3.0
 
 PORTS: Final = {"http": 80, "https": 443}
 
+REMEMBERED: Final = 256
+"""Of how many runs that have left it is known: requests for one come a moment later at most."""
+
 
 class CannotConnectError(Exception):
     """There is no connection to the upstream; the text says why."""
@@ -323,6 +326,7 @@ class Upstreams:
 
     def __init__(self) -> None:
         self._pools: dict[int, Pool] = {}
+        self._forgotten: deque[int] = deque(maxlen=REMEMBERED)
         self._context: ssl.SSLContext | None = None
 
     def origin(self, run: int, base_url: str) -> Origin:
@@ -347,6 +351,8 @@ class Upstreams:
 
     def forget(self, run: int) -> None:
         """Close what is idle of a run that serves no more; what is in use ends with its lease."""
+        if run not in self._forgotten:
+            self._forgotten.append(run)
         pool = self._pools.pop(run, None)
         if pool is not None:
             pool.close()
@@ -361,5 +367,10 @@ class Upstreams:
     def _pool(self, run: int, base_url: str) -> Pool:
         pool = self._pools.get(run)
         if pool is None:
-            pool = self._pools[run] = Pool(Origin.of(base_url))
+            pool = Pool(Origin.of(base_url))
+            if run in self._forgotten:
+                # It was left while a request that had its turn was still on the way to it.
+                pool.close()
+            else:
+                self._pools[run] = pool
         return pool

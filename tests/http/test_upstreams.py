@@ -253,3 +253,24 @@ async def test_an_upstream_that_does_not_accept_is_given_up() -> None:
             await connected(Upstreams(), f"http://{where}", connect=1)
         for sock in waiting:
             sock.close()
+
+
+async def test_who_comes_to_a_run_that_has_left_keeps_nothing_of_it() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        upstreams, taker = Upstreams(), Keeps()
+        for _ in range(2):
+            # It may be told more than once.
+            upstreams.forget(1)
+        assert upstreams.origin(1, url).name.decode() == url.removeprefix("http://")
+        await upstreams.connect(1, url, taker)
+        assert taker.connection is not None
+        taker.connection.give_back()
+        assert taker.connection.transport.is_closing()
+        assert not upstreams.take(1, taker)
+        assert not upstreams._pools
+        await upstreams.connect(2, url, taker)
+        taker.connection.give_back()
+        assert upstreams.take(2, taker)
+        taker.connection.close()
+        await upstreams.close()
