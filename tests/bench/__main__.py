@@ -50,9 +50,12 @@ def main() -> int:
         "--against",
         default="",
         metavar="COMMAND",
-        help="one server more, with {port} and {config} to fill in",
+        help="one server more, such as 'llama-swap -listen 127.0.0.1:{port} -config {config}', beside ours "
+        "in requests, latency, streaming, transfer, swapping and startup; it has to answer GET /health",
     )
     options = parser.parse_args()
+    if options.against and "{port}" not in options.against:
+        parser.error("--against needs {port}: where the server is to listen")
     names = options.name or (list(SHORT) if options.short else list(BENCHES) if options.all else [])
     unknown = set(names) - BENCHES.keys()
     if unknown or not names:

@@ -18,7 +18,7 @@ from pathlib import Path
 import psutil
 
 from tests.bench.measure import HERE, ROOT, Figure, figure, free_port, process, wait_for_answer
-from tests.bench.targets import Options
+from tests.bench.targets import OTHER, Options
 
 ROUNDS = 15
 CONFIG = """\
@@ -33,6 +33,7 @@ models:
 def run(options: Options) -> Iterator[Figure]:
     ours: list[tuple[float, float]] = []
     bare: list[tuple[float, float]] = []
+    other: list[tuple[float, float]] = []
     for package in ("swapcore", "swapcore_http"):
         compileall.compile_dir(ROOT / package, quiet=1)
     with tempfile.TemporaryDirectory() as folder:
@@ -44,6 +45,9 @@ def run(options: Options) -> Iterator[Figure]:
             ours.append(start(port, sys.executable, *serve, f"127.0.0.1:{port}"))
             port = free_port()
             bare.append(start(port, sys.executable, str(HERE / "bare.py"), str(port)))
+            if options.against:
+                port = free_port()
+                other.append(start(port, *options.other(config, port)))
     yield figure(
         "startup: command to /health",
         [one[0] for one in ours],
@@ -54,6 +58,9 @@ def run(options: Options) -> Iterator[Figure]:
     yield figure(
         "startup: idle memory", [one[1] for one in ours], "MB", baseline=[one[1] for one in bare], limit=1.25
     )
+    if other:
+        yield figure(f"startup: command to /health, {OTHER}", [one[0] for one in other], "ms")
+        yield figure(f"startup: idle memory, {OTHER}", [one[1] for one in other], "MB")
 
 
 def start(port: int, *command: str) -> tuple[float, float]:

@@ -6,52 +6,97 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
-from tests.bench.measure import UPSTREAM, Figure, figure, free_port, percentile, process, swapcore
-from tests.bench.targets import Options
+from attrs import define, field
+
+from tests.bench.measure import (
+    UPSTREAM,
+    Figure,
+    figure,
+    free_port,
+    percentile,
+    process,
+    serve_command,
+    wait_for_answer,
+)
+from tests.bench.targets import OTHER, OURS, Options
 
 ROUNDS = 40
 LOADS = (0.0, 0.5)
+START_PORTS = {OURS: 5800, OTHER: 6800}
+"""Where the ports of each server's upstreams begin: both run at the same time."""
 
 
-def run(_: Options) -> Iterator[Figure]:
+def run(options: Options) -> Iterator[Figure]:
     for load in LOADS:
-        lags, times, alone = measure(load, ROUNDS if not load else ROUNDS // 2)
-        title = f"swap lag, {load} s load"
-        yield figure(f"{title}: listening to answer", lags, "ms", limit=15)
-        yield figure(f"{title}: p99", [percentile(lags, 0.99)], "ms", limit=25)
-        # Beside what the upstream itself takes from its spawn until it listens.
-        yield figure(f"swap, {load} s load: request to answer", times, "ms", baseline=alone)
-        if not load:
-            yield figure("swaps/s, A B A B", [1000 / took for took in times], "/s", least=8)
+        servers, alone = measure(options, load, ROUNDS if not load else ROUNDS // 2)
+        for server in servers:
+            ours = server.name == OURS
+            title = f"{load} s load" + ("" if ours else f", {server.name}")
+            lags, times = server.lags, server.times
+            yield figure(f"swap lag, {title}: listening to answer", lags, "ms", limit=15 if ours else None)
+            yield figure(
+                f"swap lag, {title}: p99", [percentile(lags, 0.99)], "ms", limit=25 if ours else None
+            )
+            # Beside what the upstream itself takes from its spawn until it listens.
+            yield figure(f"swap, {title}: request to answer", times, "ms", baseline=alone)
+            if not load:
+                rates = [1000 / took for took in times]
+                yield figure(f"swaps/s, A B A B, {title}", rates, "/s", least=8 if ours else None)
 
 
-def measure(load: float, rounds: int) -> tuple[list[float], list[float], list[float]]:
-    """Ask for two models in turn, of which one fits, and start the upstream alone in between."""
-    lags, times, alone = [], [], []
-    with tempfile.TemporaryDirectory() as folder:
-        config = Path(folder) / "config.yaml"
-        command = f"{sys.executable} -I -S {UPSTREAM} ${{PORT}} {load}"
-        config.write_text(f"models:\n  a:\n    cmd: {command}\n  b:\n    cmd: {command}\n")
-        with swapcore(config) as (port, _):
+@define
+class Server:
+    """A server with two models, of which one fits."""
+
+    name: str
+    client: http.client.HTTPConnection
+
+    lags: list[float] = field(factory=list)
+    """The milliseconds of each swap from when the upstream listened until the client had its answer."""
+
+    times: list[float] = field(factory=list)
+    """The milliseconds from the request."""
+
+    def swap(self, number: int) -> None:
+        """Ask for one of the models, in turn."""
+        body = json.dumps({"model": "ab"[number % 2]})
+        begun = time.monotonic()
+        self.client.request("POST", "/v1/chat/completions", body, {"Content-Type": "application/json"})
+        response = self.client.getresponse()
+        answer = json.loads(response.read())
+        now = time.monotonic()
+        if response.status != http.client.OK:
+            raise RuntimeError(f"{response.status}: {answer}")
+        if number:
+            # The first one has nothing to swap.
+            self.lags.append((now - answer["listening_at"]) * 1000)
+            self.times.append((now - begun) * 1000)
+
+
+def measure(options: Options, load: float, rounds: int) -> tuple[list[Server], list[float]]:
+    """Have each server swap in turn, and start the upstream alone in between."""
+    alone = []
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        servers = []
+        for name in (OURS, OTHER) if options.against else (OURS,):
+            config, port = folder / f"{name}.yaml", free_port()
+            command = f"{sys.executable} -I -S {UPSTREAM} ${{PORT}} {load}"
+            models = "".join(f"  {model}:\n    cmd: {command}\n" for model in "ab")
+            config.write_text(f"startPort: {START_PORTS[name]}\nmodels:\n{models}")
+            words = serve_command(config, port) if name == OURS else options.other(config, port)
+            wait_for_answer(port, stack.enter_context(process(*words)))
             client = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-            for number in range(rounds + 1):
-                body = json.dumps({"model": "ab"[number % 2]})
-                begun = time.monotonic()
-                client.request("POST", "/v1/chat/completions", body, {"Content-Type": "application/json"})
-                response = client.getresponse()
-                answer = json.loads(response.read())
-                now = time.monotonic()
-                if response.status != http.client.OK:
-                    raise RuntimeError(f"{response.status}: {answer}")
-                if number:
-                    # The first one has nothing to swap.
-                    lags.append((now - answer["listening_at"]) * 1000)
-                    times.append((now - begun) * 1000)
-                    alone.append(spawn(load))
-            client.close()
-    return lags, times, alone
+            stack.callback(client.close)
+            servers.append(Server(name, client))
+        for number in range(rounds + 1):
+            for server in servers:
+                server.swap(number)
+            alone.append(spawn(load))
+    return servers, alone
 
 
 def spawn(load: float) -> float:

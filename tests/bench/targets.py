@@ -15,7 +15,7 @@ from attrs import frozen
 
 from tests.bench.measure import HERE, UPSTREAM, free_port, process, serve_command, wait_for_answer
 
-__all__ = ["ALONE", "BODY", "CHAT", "OURS", "PLAIN", "Options", "Target", "load", "targets"]
+__all__ = ["ALONE", "BODY", "CHAT", "OTHER", "OURS", "PLAIN", "Options", "Target", "load", "targets"]
 
 ALONE, PLAIN, OURS, OTHER = "upstream", "plain", "swapcore", "other"
 
@@ -32,6 +32,11 @@ class Options:
 
     short: bool = False
     """Whether to take a minute for all, and be less exact."""
+
+    def other(self, config: Path, port: int) -> tuple[str, ...]:
+        """Fill that command in, as words; there are none if there is no such server."""
+        words = shlex.split(self.against)
+        return tuple(word.replace("{port}", str(port)).replace("{config}", str(config)) for word in words)
 
 
 @frozen
@@ -62,8 +67,7 @@ def targets(options: Options, names: Sequence[str] = (ALONE, PLAIN, OURS)) -> It
         commands[OURS] = serve_command(config, port), port
         if options.against:
             port = free_port()
-            filled = options.against.format(port=port, config=config)
-            commands[OTHER] = tuple(shlex.split(filled)), port
+            commands[OTHER] = options.other(config, port), port
         started = []
         for name, (command, port) in commands.items():
             if name in {ALONE, OTHER, *names}:
