@@ -1,9 +1,7 @@
 """How is a command run in a process group of its own, and when is all that it started gone?"""
 
-import asyncio
 import os
 import signal
-import subprocess
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -11,6 +9,7 @@ from contextlib import asynccontextmanager, suppress
 import anyio
 from anyio import to_thread
 
+from swapcore_http.child import Child
 from swapcore_http.guard.table import MARK, processes
 from swapcore_http.output import Output
 
@@ -29,8 +28,8 @@ class Process:
     Made by `running`, which also ends it.
     """
 
-    def __init__(self, process: asyncio.subprocess.Process, output: Output, mark: str) -> None:
-        self._process = process
+    def __init__(self, child: Child, output: Output, mark: str) -> None:
+        self._child = child
         self._mark = mark
         self._started = time.monotonic()
         self._lived = 0.0
@@ -40,16 +39,16 @@ class Process:
     @property
     def pid(self) -> int:
         """The number of the leader and of the group."""
-        return self._process.pid
+        return self._child.pid
 
     @property
     def status(self) -> int | None:
         """The leader's exit status, negative for a signal; `None` while it lives."""
-        return self._process.returncode
+        return self._child.status
 
     async def wait(self) -> None:
         """Return when the leader has exited, whatever its children do."""
-        await self._process.wait()
+        await self._child.wait()
         self._lived = self._lived or time.monotonic() - self._started
         self.output.drain()
 
@@ -120,16 +119,7 @@ async def running(
     output = Output(name, on_output)
     try:
         try:
-            # Being cancelled half-way, nobody would know the group.
-            with anyio.CancelScope(shield=True):
-                child = await asyncio.create_subprocess_exec(
-                    *argv,
-                    stdin=subprocess.DEVNULL,
-                    stdout=output.write_end,
-                    stderr=output.write_end,
-                    env={**env, MARK: mark} if mark else env,
-                    start_new_session=True,
-                )
+            child = Child(argv, {**env, MARK: mark} if mark else env, output.write_end)
         finally:
             output.close_write_end()
         process = Process(child, output, mark)

@@ -1,15 +1,30 @@
 """Fixtures for all tests of the adapter."""
 
+import asyncio
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+UVLOOP = "TEST_UVLOOP" in os.environ
+"""Whether to try how it goes with uvloop."""
+
 
 @pytest.fixture(scope="session")
-def anyio_backend() -> str:
-    """The adapter is an aiohttp server: asyncio is the loop it runs on."""
-    return "asyncio"
+def anyio_backend() -> tuple[str, dict[str, bool]]:
+    """The adapter is an aiohttp server: asyncio is the loop it runs on, uvloop's if that is asked for."""
+    return "asyncio", {"use_uvloop": UVLOOP}
+
+
+if UVLOOP:
+
+    @pytest.fixture(scope="session", autouse=True)
+    async def one_loop() -> None:
+        """Have one loop open what it keeps for itself, before files are counted."""
+        server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
+        server.close()
+        await server.wait_closed()
 
 
 @pytest.fixture(scope="session", autouse=True)

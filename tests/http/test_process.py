@@ -244,10 +244,10 @@ async def test_a_flood_neither_blocks_the_writer_nor_is_kept(env: dict[str, str]
 
 
 async def test_what_was_written_before_the_exit_is_heard_whenever_the_loop_comes_to_read(
-    env: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    env: dict[str, str],
 ) -> None:
-    monkeypatch.setattr(asyncio.get_running_loop(), "add_reader", lambda *_: None)
     async with running([SHELL, "-c", "echo last words"], env, name="a") as process:
+        asyncio.get_running_loop().remove_reader(process.output._read_end)
         await process.wait()
         assert process.output.last_lines() == "last words"
 
