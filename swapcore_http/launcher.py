@@ -20,6 +20,7 @@ from swapcore_http.config import ModelConfig
 from swapcore_http.config.schema import DEFAULT_UNLOAD_TIMEOUT, NO_CHECK
 from swapcore_http.driver import Control, Launch
 from swapcore_http.guard.guard import Guard
+from swapcore_http.identity import what_else
 from swapcore_http.oserrors import told
 from swapcore_http.ports import Ports, is_taken
 from swapcore_http.process import Process, running
@@ -181,6 +182,12 @@ class _Run:
                 self._lose(f"{who}, which belongs to another run, answers at {url}")
                 scope.cancel()
                 return
+            if expected := self._model.check_model:
+                other = await what_else(url, expected, patience=self._model.probe_timeout)
+                if other is not None:
+                    self._lose(with_output(other, self._process))
+                    scope.cancel()
+                    return
         self._progress.end()
         self.was_ready = True
         self._control.ready(url)

@@ -213,4 +213,7 @@ def _completed(model: ModelConfig) -> ModelConfig:
 def _revision(model: ModelConfig) -> str:
     """Make a text that is another one for whatever would be another process, or another way to end it."""
     parts = [model.cmd, model.cmd_stop, model.after_stop, model.env, model.proxy, model.check_endpoint]
+    if model.check_model:
+        # Only then, so that what was measured of all others before there was such a key is still theirs.
+        parts.append(model.check_model)
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]

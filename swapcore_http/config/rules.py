@@ -270,6 +270,9 @@ def _address(written: str, where: Path) -> Iterator[Finding]:
 
 def _endpoint(model: ModelConfig, path: Path) -> Iterator[Finding]:
     endpoint = model.check_endpoint
+    if endpoint == NO_CHECK and model.check_model:
+        what = f"is not looked at, because checkEndpoint is {NO_CHECK}; expected a path there"
+        yield Finding((*path, "checkModel"), what, Severity.WARNING, about=((*path, "checkEndpoint"),))
     if endpoint == NO_CHECK or "${" in endpoint:
         return
     wrong = any(pattern.search(endpoint) for pattern in (BLANK, BAD_ESCAPE))

@@ -104,6 +104,10 @@ class ModelConfig:
     )
     """How long one health check may take before it is asked again; 0 for no limit."""
 
+    check_model: str = field(default="", metadata=written("checkModel", "the id of a model"))
+    """What the upstream has to list at `/v1/models` once it is ready, or the start has failed; empty for
+    whatever it serves. Nothing is asked where `check_endpoint` is `none`."""
+
     aliases: tuple[str, ...] = field(
         default=(), converter=texts, metadata=written("aliases", "a list of names")
     )

@@ -162,3 +162,16 @@ async def test_t32_a_program_that_is_no_server_fails_in_time(tmp_path: Path) -> 
     async with serving(ModelConfig("a", cmd=cmd, health_check_timeout=1)) as served:
         assert (await served.chat("a"))[0] == 502
         await until(lambda: served.view("a").phase is Phase.STOPPED)
+
+
+@pytest.mark.parametrize("name", ["a", "another"])
+async def test_t32_one_that_serves_another_model_than_it_is_to_has_failed(name: str) -> None:
+    cmd = command(port="${PORT}", name=name)
+    async with serving(ModelConfig("a", cmd=cmd, check_model="${MODEL_ID}")) as served:
+        status, _, answer = await served.chat("a")
+        if name == "a":
+            assert status == 200
+            return
+        assert status == 502
+        assert "it serves 'another' instead of 'a', as GET /v1/models says" in answer["error"]["message"]
+        await until(lambda: served.view("a").phase is Phase.STOPPED)
