@@ -81,6 +81,7 @@ class ToClient:
         self._request = request
         self._extra = extra
         self._transport = request.transport
+        self._writer = request.writer
         self._head = b""
         self._passing = Passing.AS_FRAMED
 
@@ -112,7 +113,7 @@ class ToClient:
             # One write for both: most answers are there at once.
             out = self._head + out
             self._head = b""
-        self._request.writer.output_size += len(out)
+        self._writer.output_size += len(out)
         if out and self._transport is not None and not self._transport.is_closing():
             self._transport.write(out)
 
