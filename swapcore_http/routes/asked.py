@@ -91,15 +91,9 @@ class Asked:
         return self.wait is not None and self.wait.response is not None
 
     async def tell(self, error: ApiError) -> web.StreamResponse:
-        """End with an error the answer that has begun while the caller waited.
-
-        Raises:
-            ApiError: none has; it is that error.
-        """
-        wait = self.wait
-        if wait is None or wait.response is None:
-            raise error
-        return await wait.fail(error)
+        """End with an error the answer that has begun while the caller waited."""
+        assert self.wait is not None  # noqa: S101 - an answer has begun.
+        return await self.wait.fail(error)
 
     def cancelled_by_operator(self) -> bool:
         """Tell whether an operator has ended it, and not its client; then its task may go on."""

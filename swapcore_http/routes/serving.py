@@ -77,6 +77,8 @@ async def serve(
     except ApiError as error:
         asked.failed(error.status, error.message)
         error.headers = {MODEL: shown(model), **error.headers}
+        if not asked.begun:
+            raise
         return await asked.tell(error)
     except asyncio.CancelledError:
         if not asked.cancelled_by_operator():
@@ -85,6 +87,8 @@ async def serve(
         # It is not the client who has ended it, and it is to be told.
         asked.failed(GONE, CANCELLED)
         headers = {MODEL: shown(model), "x-should-retry": "false"}
+        if not asked.begun:
+            raise ApiError(HTTPStatus.SERVICE_UNAVAILABLE, CANCELLED, headers) from None
         return await asked.tell(ApiError(HTTPStatus.SERVICE_UNAVAILABLE, CANCELLED, headers))
     except Exception as error:
         asked.failed(HTTPStatus.INTERNAL_SERVER_ERROR, "")

@@ -391,11 +391,12 @@ class Request:
         self.send_whole(log, status=200 if found else 504)
 
     def open_gate(self, name: str) -> None:
+        # Said first: who passes may be all that kept this process from being stopped.
+        self.send_whole({"gate": name})
         with self.upstream.changed:
             gates = self.upstream.gates
             gates[name] = gates.get(name, 0) + int(self.query.get("n", "1"))
             self.upstream.changed.notify_all()
-        self.send_whole({"gate": name})
 
     def words(self) -> "list[str]":
         padding = "x" * int(self.knobs.get("padding", 0))
