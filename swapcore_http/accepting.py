@@ -12,7 +12,7 @@ import math
 import resource
 import time
 from http import HTTPStatus
-from typing import Final
+from typing import Final, cast
 
 from aiohttp import web
 from attrs import define, field
@@ -81,15 +81,25 @@ class Accepting:
     _free: int = field(default=0, init=False)
     """How many may come before it is worth while to count those who are there."""
 
+    _coming: int = field(default=0, init=False)
+    """How many came in this turn of the loop: the server does not count them yet."""
+
     def __call__(self) -> asyncio.Protocol:
         """Talk to one more."""
         if self._free <= 0:
-            self._free = self.limit - len(self.server.connections)
+            self._free = self.limit - len(self.server.connections) - self._coming
         if self._free <= 0 and not self._make_room():
             self._refuse()
             return Refusing(self)
         self._free -= 1
+        if not self._coming:
+            loop = asyncio.get_running_loop()
+            loop.call_soon(loop.call_soon, self._have_come)
+        self._coming += 1
         return self.server()
+
+    def _have_come(self) -> None:
+        self._coming = 0
 
     @property
     def limit(self) -> int:
@@ -134,7 +144,7 @@ class Refusing(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See `asyncio.Protocol`."""
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - the loop's promise.
+        transport = cast("asyncio.Transport", transport)
         if len(self._others) >= MOST_REFUSED:
             transport.abort()
             return

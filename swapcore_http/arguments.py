@@ -63,6 +63,12 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="reload the configuration whenever it has changed, not only when told to",
     )
+    serve.add_argument(
+        "--loop",
+        choices=["auto", "asyncio", "uvloop"],
+        default="auto",
+        help="which event loop to run on (default: uvloop if it is installed, which the extra `fast` does)",
+    )
     serve.add_argument("--journal", type=Path, metavar="FILE", help="record every decision in this file")
 
     replay = commands.add_parser(

@@ -18,6 +18,7 @@ from swapcore_http.arguments import parsed
 
 if TYPE_CHECKING:
     from swapcore_http.config import Config
+    from swapcore_http.tls import Tls
 
 __all__ = ["main"]
 
@@ -245,18 +246,17 @@ def _serve(options: argparse.Namespace) -> int:
     from swapcore_http.driver import EngineFailedError
     from swapcore_http.logs import set_up_logging
     from swapcore_http.serve import Address, CannotListenError, serve
-    from swapcore_http.tls import CannotShowError, Tls
+    from swapcore_http.tls import CannotShowError
 
-    tls = None
-    if options.tls_cert_file is not None or options.tls_key_file is not None:
-        if options.tls_cert_file is None or options.tls_key_file is None:
-            print("swapcore-http: expected both --tls-cert-file and --tls-key-file", file=sys.stderr)
-            return FAILED
-        try:
-            tls = Tls(options.tls_cert_file, options.tls_key_file)
-        except CannotShowError as error:
-            print(f"swapcore-http: {error}", file=sys.stderr)
-            return FAILED
+    try:
+        tls = _certificate(options)
+    except CannotShowError as error:
+        print(f"swapcore-http: {error}", file=sys.stderr)
+        return FAILED
+    use_uvloop = options.loop != "asyncio" and _can_use_uvloop()
+    if options.loop == "uvloop" and not use_uvloop:
+        print("swapcore-http: uvloop is not installed: pip install 'swapcore[http,fast]'", file=sys.stderr)
+        return FAILED
     set_up_logging(config.log_level, config.log_to_stdout, config.log_time_format)
     _allow_many_connections()
     # What was made until now stays; looking through it again finds nothing.
@@ -274,6 +274,7 @@ def _serve(options: argparse.Namespace) -> int:
                 tls=tls,
             ),
             backend="asyncio",
+            backend_options={"use_uvloop": use_uvloop},
         )
     except CannotListenError as error:
         print(f"swapcore-http: {error}", file=sys.stderr)
@@ -295,6 +296,28 @@ def _serve(options: argparse.Namespace) -> int:
         _report_failure(failures)
         return FAILED
     return OK
+
+
+def _certificate(options: argparse.Namespace) -> "Tls | None":
+    """Read the certificate to show, if there is to be one.
+
+    Raises:
+        CannotShowError: it cannot be used.
+    """
+    from swapcore_http.tls import CannotShowError, Tls
+
+    files = options.tls_cert_file, options.tls_key_file
+    if files == (None, None):
+        return None
+    if None in files:
+        raise CannotShowError("expected both --tls-cert-file and --tls-key-file")
+    return Tls(*files)
+
+
+def _can_use_uvloop() -> bool:
+    from importlib.util import find_spec
+
+    return find_spec("uvloop") is not None
 
 
 def _cannot_trace(group: ExceptionGroup) -> Exception | None:

@@ -122,7 +122,7 @@ def process(*command: str) -> Iterator[subprocess.Popen[bytes]]:
 
 def serve_command(config: Path, port: int) -> tuple[str, ...]:
     """Write the command that serves that configuration."""
-    serve = (sys.executable, "-m", "swapcore_http.cli", "serve")
+    serve = (sys.executable, "-m", "swapcore_http.cli", "serve", "--loop", "asyncio")
     return (*serve, "--config", str(config), "--listen", f"127.0.0.1:{port}")
 
 

@@ -65,15 +65,20 @@ class Program:
         return str(next(one["proxy"] for one in running if one["model"] == model))
 
 
+LOOP = "uvloop" if "TEST_UVLOOP" in os.environ else "asyncio"
+"""On which loop the program runs unless a test says that."""
+
+
 @asynccontextmanager
 async def program(*arguments: str, limit_of_files: int | None = None) -> AsyncIterator[Program]:
     marked = mark()
     # Not by a limit of the tests' own: they would run into it first.
     under = [] if limit_of_files is None else ["sh", "-c", f'ulimit -n {limit_of_files}; exec "$@"', "sh"]
     name, _, value = marked.partition("=")
+    loop = [] if "--loop" in arguments else ["--loop", LOOP]
     async with (
         await anyio.open_process(
-            [*under, sys.executable, "-m", "swapcore_http.cli", *arguments],
+            [*under, sys.executable, "-m", "swapcore_http.cli", *arguments, *loop],
             env=os.environ | {name: value},
             stderr=subprocess.STDOUT,
         ) as process,
