@@ -176,8 +176,8 @@ class Settling:
             stays = run.abandoned_at is None or run.model.id in state.aborted
         else:
             stays = run.stage is Stage.READY and not state.is_vacant(run)
-        if undecided and stays:
-            undecided -= state.evictors(run.model.id, undecided) - self.exposed - self.due
+        if stays and (candidates := undecided - self.exposed - self.due):
+            undecided -= candidates & state.evictors(run.model.id, candidates)
 
     def bring_in(self, target: str, *, due: bool) -> None:
         """Start the target, or make room for it, or leave it waiting."""
