@@ -1,6 +1,7 @@
 """Which configuration holds at present, and which was each run started with?"""
 
 from collections.abc import Callable
+from functools import cache
 
 from attrs import define, field
 
@@ -8,7 +9,6 @@ from swapcore import Start
 from swapcore_http.config import Config, ModelConfig
 from swapcore_http.driver import Control, Launch
 from swapcore_http.guard.guard import Guard
-from swapcore_http.launcher import process_launch
 from swapcore_http.ports import Ports
 
 __all__ = ["Present", "launching"]
@@ -52,12 +52,17 @@ def launching(present: Present, ports: Ports, guard: Guard | None = None) -> Lau
     def grace(name: str) -> float:
         return present.config.stop_timeout(name)
 
-    launch_process = process_launch(model, ports=ports, guard=guard, grace=grace)
+    @cache
+    def launch_process() -> Launch:
+        # Nobody need wait for what starts models until one is to be started.
+        from swapcore_http.launcher import process_launch  # noqa: PLC0415
+
+        return process_launch(model, ports=ports, guard=guard, grace=grace)
 
     async def launch(start: Start, control: Control) -> str:
         present.runs[start.run] = present.config
         try:
-            return await launch_process(start, control)
+            return await launch_process()(start, control)
         finally:
             del present.runs[start.run]
 

@@ -5,20 +5,22 @@ import json
 import math
 from collections.abc import Collection, Iterable, Mapping
 from copy import copy
-from typing import Literal, Self, cast
+from typing import TYPE_CHECKING, Literal, Self, cast
 
 import attrs
 from attrs import field, frozen
 
 from swapcore.catalog import DEFAULT_CONCURRENCY_LIMIT, Catalog, Model
 from swapcore.collation import Policy
-from swapcore.planning import Groups, Matrix
 from swapcore.settings import Settings as EngineSettings
 from swapcore_http.config.names import Names
 from swapcore_http.config.planners import planner_of
 from swapcore_http.config.problems import ConfigError, Problem, Severity, dotted
 from swapcore_http.config.rules import LAST_PORT, findings, numbering
 from swapcore_http.config.schema import DEFAULT_UNLOAD_TIMEOUT, ModelConfig, Settings, by_id
+
+if TYPE_CHECKING:
+    from swapcore.planning import Groups, Matrix
 
 __all__ = ["COMFYUI", "Config"]
 
@@ -146,7 +148,7 @@ class Config(Settings):
         expected = loads or {}
         return Catalog(self._model(model, expected) for model in self.models.values())
 
-    def planner(self) -> Groups | Matrix:
+    def planner(self) -> "Groups | Matrix":
         """Make what says to the engine which models must leave for another."""
         return planner_of(self, self._names)
 

@@ -6,12 +6,15 @@ The core knows ids and variables alone, so here every alias is put in terms of t
 import re
 from collections.abc import Iterable
 from itertools import count
+from typing import TYPE_CHECKING
 
-from swapcore.planning import Group, Groups, Matrix
-from swapcore.planning.matrix import VARIABLE
+from swapcore.planning import Group, Groups
 from swapcore_http.config.names import Names
 from swapcore_http.config.routing import GroupConfig, MatrixConfig
 from swapcore_http.config.schema import Settings
+
+if TYPE_CHECKING:
+    from swapcore.planning import Matrix
 
 __all__ = ["names_in", "planner_of"]
 
@@ -19,7 +22,7 @@ NAME = re.compile(r"(?<![\w.+-])[\w.-]+")
 """A name in the expression of a set, other than that of another set."""
 
 
-def planner_of(settings: Settings, names: Names) -> Groups | Matrix:
+def planner_of(settings: Settings, names: Names) -> "Groups | Matrix":
     """Make what says to the engine which models must leave for another.
 
     Where nothing is configured all others leave: they are one group that swaps.
@@ -45,7 +48,10 @@ def _group(group: GroupConfig, names: Names) -> Group:
     )
 
 
-def _matrix(matrix: MatrixConfig, models: tuple[str, ...], names: Names) -> Matrix:
+def _matrix(matrix: MatrixConfig, models: tuple[str, ...], names: Names) -> "Matrix":
+    # Most configurations have none, and need not wait for the solver.
+    from swapcore.planning.matrix import VARIABLE, Matrix  # noqa: PLC0415
+
     variables = {name: _id(model, names) for name, model in matrix.vars.items()}
     free = (
         name

@@ -6,9 +6,8 @@ meet. Here everything is found, and where it stands.
 
 from collections.abc import Iterator, Sequence
 
-from swapcore.planning import ExpressionError, Matrix, PlanningError
+from swapcore.planning import ExpressionError, PlanningError
 from swapcore.planning.groups import DEFAULT_GROUP
-from swapcore.planning.matrix import VARIABLE
 from swapcore_http.config.names import Names
 from swapcore_http.config.problems import Finding, Path, describe, nearest
 from swapcore_http.config.routing import MatrixConfig
@@ -103,6 +102,9 @@ def _matrix(matrix: MatrixConfig, names: Names) -> Iterator[Finding]:
 
 
 def _variables(matrix: MatrixConfig, names: Names) -> Iterator[Finding]:
+    # Most configurations have no matrix, and need not wait for the solver.
+    from swapcore.planning.matrix import VARIABLE  # noqa: PLC0415
+
     for name, model in matrix.vars.items():
         where = ("matrix", "vars", name)
         if not VARIABLE.fullmatch(name):
@@ -129,6 +131,8 @@ def _costs(matrix: MatrixConfig, names: Names) -> Iterator[Finding]:
 
 
 def _sets(matrix: MatrixConfig, names: Names) -> Iterator[Finding]:
+    from swapcore.planning import Matrix  # noqa: PLC0415 - likewise.
+
     sets = dict(matrix.sets)
     if not sets:
         yield Finding(("matrix", "sets"), "there are none; expected at least one", about=(NAMES,))

@@ -13,7 +13,6 @@ from aiohttp import web
 
 from swapcore_http.bodies import received
 from swapcore_http.config.showing import shown
-from swapcore_http.explain import UnknownNameError, as_json, explain
 from swapcore_http.responses import ApiError
 from swapcore_http.routes.context import CONTEXT
 
@@ -82,6 +81,8 @@ async def config(request: web.Request) -> web.Response:
 
 async def explained(request: web.Request) -> web.Response:
     """Say what a request for a model would evict, and why, over what runs now or is said to."""
+    from swapcore_http.explain import UnknownNameError, as_json, explain  # noqa: PLC0415 - few ask.
+
     context = request.app[CONTEXT]
     async with received(request, context.bodies) as body:
         model, running = _question(body.read(0, MAX_BODY))
