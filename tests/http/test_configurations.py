@@ -29,7 +29,9 @@ def on_fakes(config: Config) -> str:
     models = [
         attrs.evolve(
             model,
-            cmd=fake_upstream.command(port="${PORT}", name=model.id, health_path=model.check_endpoint),
+            cmd=fake_upstream.command(
+                port="${PORT}", name=model.check_model or model.id, health_path=model.check_endpoint
+            ),
             cmd_stop="",
             after_stop="",
         )
