@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
+import attrs
 from aiohttp import web
 
 from swapcore_http.accesslog import AccessLog, set_access_log
@@ -12,7 +13,7 @@ from swapcore_http.bodies import Bodies
 from swapcore_http.config import Config
 from swapcore_http.doors import DOORS, Doors, close_after
 from swapcore_http.driver import Driver
-from swapcore_http.entrance import enter
+from swapcore_http.entrance import enter, go_on
 from swapcore_http.forward import MAX_FIELD
 from swapcore_http.gate import GATE, let_pages_read
 from swapcore_http.health import Health
@@ -118,7 +119,9 @@ def make_app(
     app.on_response_prepare.append(let_pages_read)
     app.on_response_prepare.append(close_after)
     for module in MODULES:
-        app.router.add_routes(module.routes())
+        app.router.add_routes(
+            attrs.evolve(route, kwargs={**route.kwargs, "expect_handler": go_on}) for route in module.routes()
+        )
     app[GATE] = needs_of(app.router)
     return app
 

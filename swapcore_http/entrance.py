@@ -6,8 +6,9 @@ It is one middleware, because each costs every request a coroutine more.
 
 import logging
 from http import HTTPStatus
+from typing import Final
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 from aiohttp.typedefs import Handler
 
 from swapcore_http.cors import answer_preflight
@@ -15,11 +16,17 @@ from swapcore_http.doors import DOORS
 from swapcore_http.driver import EngineFailedError
 from swapcore_http.gate import pass_gate
 from swapcore_http.responses import ApiError, error_response, unexpected_error
+from swapcore_http.routes.context import CONTEXT
 from swapcore_http.routes.unknown import answer_unknown
 
-__all__ = ["enter"]
+__all__ = ["enter", "go_on"]
 
 logger = logging.getLogger(__name__)
+
+CLOSED: Final = "the server is shutting down"
+
+SHOWN: Final = 200
+"""Characters of what a client wrote that are repeated to it."""
 
 
 @web.middleware
@@ -28,7 +35,7 @@ async def enter(request: web.Request, handler: Handler) -> web.StreamResponse:
     app = request.app
     doors = app[DOORS]
     if doors.closed:
-        return error_response(request, HTTPStatus.SERVICE_UNAVAILABLE, "the server is shutting down")
+        return error_response(request, HTTPStatus.SERVICE_UNAVAILABLE, CLOSED)
     if request.method == "OPTIONS":
         return answer_preflight(request)
     connection = request.protocol
@@ -49,6 +56,44 @@ async def enter(request: web.Request, handler: Handler) -> web.StreamResponse:
         return error_response(request, told.status, told.message)
     finally:
         doors.busy.discard(connection)
+
+
+async def go_on(request: web.Request) -> web.StreamResponse | None:
+    """Tell a client to send the body that it has announced, or refuse it what it would send that for.
+
+    It is asked before `enter`, by aiohttp, if the request has an `Expect`.
+    """
+    if request.version < HttpVersion11:
+        return None
+    try:
+        _check_announced(request, request.app)
+    except ApiError as error:
+        answer = error_response(request, error.status, error.message, error.headers)
+        # Nobody knows whether the body comes all the same.
+        answer.force_close()
+        return answer
+    await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    # The answer has not begun.
+    request.writer.output_size = 0
+    return None
+
+
+def _check_announced(request: web.Request, app: web.Application) -> None:
+    """Find out whether a body that is announced should be sent.
+
+    Raises:
+        ApiError: it should not.
+    """
+    if app[DOORS].closed:
+        raise ApiError(HTTPStatus.SERVICE_UNAVAILABLE, CLOSED)
+    pass_gate(request, app)
+    expected = request.headers["Expect"]
+    if expected.lower() != "100-continue":
+        message = f"what is expected is {expected[:SHOWN]!r}; this server knows 100-continue"
+        raise ApiError(HTTPStatus.EXPECTATION_FAILED, message)
+    bodies = app[CONTEXT].bodies
+    if (request.content_length or 0) > bodies.largest:
+        raise bodies.too_large()
 
 
 def _answer_http(request: web.Request, error: web.HTTPException) -> web.StreamResponse:

@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from swapcore_http.config import ApiKeyConfig
 from tests.http.serving import Wire, answering_at, fake, scripted, serving, unrun
 
 pytestmark = pytest.mark.anyio
@@ -147,7 +148,36 @@ async def test_a_client_is_told_to_go_on_before_its_body_is_read() -> None:
 async def test_other_expectations_are_not_met() -> None:
     async with serving(fake("a")) as served, Wire.to(served) as wire:
         await wire.post("/upstream/a/x", {}, "Expect: miracles")
-        assert (await wire.head())[0].startswith("HTTP/1.1 417 ")
+        line, fields = await wire.head()
+        assert line.startswith("HTTP/1.1 417 ")
+        assert "'miracles'" in (await wire.json(fields))["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("path", "length", "key", "status"),
+    [
+        ("/v1/images/generations", 13, "wrong", 401),
+        ("/api/config/reload", 13, "weak", 403),
+        ("/v1/images/generations", 2_000_000, "weak", 413),
+        ("/upstream/a/x", 2_000_000, "full", 413),
+        ("/v1/images/generations", 13, "weak", 100),
+    ],
+)
+async def test_who_would_send_a_body_for_nothing_is_told_before(
+    path: str, length: int, key: str, status: int
+) -> None:
+    keys = [ApiKeyConfig("full"), ApiKeyConfig("weak", scopes=["infer", "swap"])]
+    async with serving(fake("a"), api_keys=keys, max_body_mb=1) as served, Wire.to(served) as wire:
+        head = f"POST {path} HTTP/1.1\r\nContent-Length: {length}\r\nx-api-key: {key}\r\n".encode()
+        await wire.send(head + HOST + b"Expect: 100-continue\r\n\r\n")
+        line, fields = await wire.head()
+        assert line.startswith(f"HTTP/1.1 {status} ")
+        if status == 100:
+            await wire.send(BODY)
+            assert (await wire.head())[0].startswith("HTTP/1.1 200 ")
+        else:
+            assert ("Connection", "close") in fields
+            assert (await wire.json(fields))["error"]["message"]
 
 
 async def test_fields_of_the_connection_are_not_passed_on() -> None:
