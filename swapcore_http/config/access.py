@@ -9,7 +9,7 @@ __all__ = ["SCOPES", "ApiKeyConfig"]
 SCOPES = ("infer", "swap", "admin", "logs")
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, repr=False)
 class ApiKeyConfig:
     """One key that callers may show. One that says nothing else may do everything."""
 

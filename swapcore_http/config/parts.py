@@ -20,7 +20,7 @@ def _free_tables(value: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Mapping
     return MappingProxyType({name: free_table(table) for name, table in value.items()})
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, repr=False)
 class FiltersConfig:
     """What is taken out of the body of a request, and what is put in."""
 
@@ -66,7 +66,7 @@ class FiltersConfig:
         )
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, repr=False)
 class TimeoutsConfig:
     """How long a connection to an upstream may take, in seconds; 0 for no limit."""
 
@@ -95,7 +95,7 @@ class TimeoutsConfig:
     Of more than 64 to one server, the others are closed after 3."""
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, repr=False)
 class PeerTimeoutsConfig(TimeoutsConfig):
     """The same for a peer, whose models may have to load first."""
 
@@ -106,7 +106,7 @@ class PeerTimeoutsConfig(TimeoutsConfig):
     """How long a connection that nobody uses is kept; of more than 64, the others are closed after 3."""
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, repr=False)
 class CapabilitiesConfig:
     """What a model can do, as lists of models show it."""
 

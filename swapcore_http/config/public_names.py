@@ -17,7 +17,7 @@ def _models(value: Any) -> Any:
     return value if value == "auto" else texts(value)
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, repr=False)
 class PeerConfig:
     """Another server, and the models that it offers."""
 
@@ -50,7 +50,7 @@ class PeerConfig:
     """Whether it is shown the credentials that a caller showed here."""
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, repr=False)
 class ProfileConfig:
     """Names that mean something else as long as this profile is active."""
 
@@ -68,7 +68,7 @@ class ProfileConfig:
     """What names mean: the name of a model or a selector, or nothing if the name is not to be had."""
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, repr=False)
 class SelectorConfig:
     """A name that means one of several models, whichever suits best."""
 

@@ -24,7 +24,7 @@ def seconds_of(text: str) -> float | None:
     return sign * sum(float(part[1]) * UNITS[part[2]] for part in parts)
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, repr=False)
 class StoreConfig:
     """Where the record of requests is kept beyond the life of the server."""
 
@@ -37,7 +37,7 @@ class StoreConfig:
     """How many requests are kept, the latest; 0 for all."""
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, repr=False)
 class PerformanceConfig:
     """How the machine is watched."""
 

@@ -16,7 +16,7 @@ MAX_FACTOR = 1000
 """What a dial may be set to: an infinite factor times no seconds at all would be no number."""
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, repr=False)
 class GroupConfig:
     """Some models, and how they get on with each other and with the rest."""
 
@@ -79,7 +79,7 @@ class MatrixConfig:
     """What evicting a model costs. If there are any, it is 1 for all others."""
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, repr=False)
 class CollationConfig:
     """The dials of collation beside patience; see `swapcore.Policy`."""
 

@@ -43,7 +43,7 @@ WAITING = "how many callers may wait, 0 or more"
 PATIENCE = "seconds, 0 or more, or .inf"
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, repr=False)
 class ModelConfig:
     """One model: the command that serves it, and how that is reached and treated.
 
