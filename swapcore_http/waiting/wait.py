@@ -65,12 +65,19 @@ class Wait:
 
     _narrating: bool = field(default=False, init=False)
     _since: float = field(default=0.0, init=False)
+    _timer: asyncio.TimerHandle | None = field(default=None, init=False)
+    """Until then there is nothing to say; most waits are over before, and need no task."""
+
     _task: "asyncio.Task[None] | None" = field(default=None, init=False)
 
     async def __aenter__(self) -> Self:
         """Begin to wait."""
-        self._since = asyncio.get_running_loop().time()
-        self._task = asyncio.create_task(self._speak())
+        loop = asyncio.get_running_loop()
+        self._since = loop.time()
+        if self.narrates:
+            self._begin()
+        elif self.keep_alive:
+            self._timer = loop.call_later(max(LEAST, self.keep_alive), self._begin)
         return self
 
     async def __aexit__(
@@ -79,10 +86,13 @@ class Wait:
         """Say nothing more."""
         # Kept, the task and this would hold each other, and the request with its body, until the
         # garbage is looked for.
+        timer, self._timer = self._timer, None
+        if timer is not None:
+            timer.cancel()
         task, self._task = self._task, None
-        assert task is not None  # noqa: S101 - it was entered.
-        task.cancel()
-        await asyncio.wait([task])
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task])
 
     async def answer(
         self, lease: Leased, upstreams: Upstreams, *, target: str, body: Body, manner: Manner
@@ -115,6 +125,9 @@ class Wait:
         await self._write(error_event(self.request.path, error.status, error.message))
         return await self._end()
 
+    def _begin(self) -> None:
+        self._task = asyncio.create_task(self._speak())
+
     def _begun(self) -> web.StreamResponse:
         assert self.response is not None  # noqa: S101 - the caller's duty.
         return self.response
@@ -133,13 +146,18 @@ class Wait:
                 async with aclosing(narrated(self.model, self._place)) as events:
                     async for event in events:
                         await self._write(event)
+            elif self.keep_alive:
+                await self._comment()
             while self.keep_alive:
                 await asyncio.sleep(max(LEAST, self.keep_alive))
-                if self.response is not None or await self._is_stream():
-                    await self._write(_comment(self._place()))
+                await self._comment()
         except Exception:
             # What is said meanwhile is not worth losing the answer.
             logger.exception("telling a caller that it waits failed")
+
+    async def _comment(self) -> None:
+        if self.response is not None or await self._is_stream():
+            await self._write(_comment(self._place()))
 
     def _place(self) -> Place | None:
         return self.places.of(self.ticket)
