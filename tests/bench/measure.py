@@ -121,7 +121,7 @@ def process(*command: str) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def serve_command(config: Path, port: int) -> tuple[str, ...]:
-    """Write the command that serves that configuration."""
+    """Write the command that serves that configuration, on asyncio's own loop as what it is compared with."""
     serve = (sys.executable, "-m", "swapcore_http.cli", "serve", "--loop", "asyncio")
     return (*serve, "--config", str(config), "--listen", f"127.0.0.1:{port}")
 

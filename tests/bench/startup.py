@@ -17,7 +17,7 @@ from pathlib import Path
 
 import psutil
 
-from tests.bench.measure import HERE, ROOT, Figure, figure, free_port, process, wait_for_answer
+from tests.bench.measure import HERE, ROOT, Figure, figure, free_port, process, serve_command, wait_for_answer
 from tests.bench.targets import OTHER, Options
 
 ROUNDS = 15
@@ -39,10 +39,9 @@ def run(options: Options) -> Iterator[Figure]:
     with tempfile.TemporaryDirectory() as folder:
         config = Path(folder) / "config.yaml"
         config.write_text(CONFIG)
-        serve = ("-m", "swapcore_http.cli", "serve", "--config", str(config), "--listen")
         for _ in range(5 if options.short else ROUNDS):
             port = free_port()
-            ours.append(start(port, sys.executable, *serve, f"127.0.0.1:{port}"))
+            ours.append(start(port, *serve_command(config, port)))
             port = free_port()
             bare.append(start(port, sys.executable, str(HERE / "bare.py"), str(port)))
             if options.against:
