@@ -255,7 +255,7 @@ def _serve(options: argparse.Namespace) -> int:
         return FAILED
     use_uvloop = options.loop != "asyncio" and _can_use_uvloop()
     if options.loop == "uvloop" and not use_uvloop:
-        print("swapcore-http: uvloop is not installed: pip install 'swapcore[http,fast]'", file=sys.stderr)
+        print("swapcore-http: uvloop is not installed: pip install '.[http,fast]'", file=sys.stderr)
         return FAILED
     set_up_logging(config.log_level, config.log_to_stdout, config.log_time_format)
     _allow_many_connections()

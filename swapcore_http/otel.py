@@ -47,7 +47,7 @@ def set_up_tracing(loads: Loads) -> "Tracing":
         from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
         from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
     except ImportError as error:
-        message = f"otel.enabled needs OpenTelemetry ({error}): pip install 'swapcore[http,otel]'"
+        message = f"otel.enabled needs OpenTelemetry ({error}): pip install '.[http,otel]'"
         raise CannotTraceError(message) from error
     resource = Resource({SERVICE_NAME: NAME}).merge(OTELResourceDetector().detect())
     own = TracerProvider(resource=resource, shutdown_on_exit=False)

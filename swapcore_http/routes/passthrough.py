@@ -153,4 +153,4 @@ def _longest(
 
 
 def _not_found(path: str) -> ApiError:
-    return ApiError(HTTPStatus.NOT_FOUND, f"model not found: no model's name starts /{path[:200]}")
+    return ApiError(HTTPStatus.NOT_FOUND, f"model not found: /{path[:200]} begins with no model's name")

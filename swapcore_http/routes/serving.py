@@ -85,7 +85,7 @@ async def serve(
             asked.failed(GONE, "the client hung up")
             raise
         # It is not the client who has ended it, and it is to be told.
-        asked.failed(GONE, CANCELLED)
+        asked.failed(HTTPStatus.SERVICE_UNAVAILABLE, CANCELLED)
         headers = {MODEL: shown(model), "x-should-retry": "false"}
         if not asked.begun:
             raise ApiError(HTTPStatus.SERVICE_UNAVAILABLE, CANCELLED, headers) from None

@@ -113,7 +113,7 @@ def test_it_can_be_set_up_and_shut_down() -> None:
 
 def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace", None)
-    with pytest.raises(CannotTraceError, match=r"pip install 'swapcore\[http,otel\]'"):
+    with pytest.raises(CannotTraceError, match=r"pip install '\.\[http,otel\]'"):
         otel.set_up_tracing(Loads())
 
 
@@ -129,5 +129,5 @@ def test_the_command_line_says_what_is_missing(tmp_path: Path) -> None:
         [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 1
-    assert "pip install 'swapcore[http,otel]'" in done.stderr
+    assert "pip install '.[http,otel]'" in done.stderr
     assert "Traceback" not in done.stderr

@@ -43,6 +43,4 @@ def test_uvloop_that_is_asked_for_and_not_there_is_told(
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     path = write(tmp_path, a={})
     assert cli.main(["serve", "--config", str(path), "--loop", "uvloop"]) == 1
-    assert capsys.readouterr().err == (
-        "swapcore-http: uvloop is not installed: pip install 'swapcore[http,fast]'\n"
-    )
+    assert capsys.readouterr().err == ("swapcore-http: uvloop is not installed: pip install '.[http,fast]'\n")

@@ -35,7 +35,7 @@ async def test_cancel_one_that_waits() -> None:
         await world.served.until_idle()
         _, _, found = await world.served.ask("GET", "/api/metrics/activity")
     (row,) = found["data"]
-    assert row["resp_status_code"] == 499
+    assert row["resp_status_code"] == 503
     assert row["error_msg"] == "the request was cancelled by an operator"
 
 
