@@ -57,9 +57,6 @@ def settle(state: State, orders: Orders) -> None:
             state.wake = due
     if wish is not None and wish not in settling.seen and not state.is_coming(wish):
         settling.bring_in(wish, due=False)
-    if settling.evicted and (len(settling.seen) > 1 or state.asked_to_go):
-        # What leaves for one target can help another, unless all others wait for that one.
-        state.unsettled = True
 
 
 def _next_wish(state: State) -> str | None:
@@ -113,9 +110,6 @@ class Settling:
 
     seen: set[str] = field(factory=set)
     """Targets looked at. Only ever tested for membership."""
-
-    evicted: bool = False
-    """Whether any run was told to leave for a target."""
 
     due: set[str] = field(factory=set)
     """Models that are waited for by somebody who is due. Only ever tested for membership."""
@@ -323,13 +317,8 @@ class Settling:
     def _evict(self, run: Run, target: str) -> None:
         if run.ending:
             return
-        self.evicted = True
-        unsettled = self.state.unsettled
         if run.stage is Stage.STARTING:
             self.state.aborted[run.model.id] = None
             self.orders.stop(run, StopReason.ABANDONED, making_room_for=target)
         else:
             self.orders.stop(run, StopReason.EVICT, making_room_for=target)
-        # It is waited for again if any have come late; whether it matters to others is known
-        # when all have been looked at: see `settle`.
-        self.state.unsettled = unsettled or run.model.id in self.state.lines

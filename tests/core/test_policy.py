@@ -29,7 +29,7 @@ from swapcore import (
     one_at_a_time,
 )
 from swapcore.planning import Group, Groups
-from tests.core.driven import Driven, ready, together
+from tests.core.driven import Driven, evict, ready, together
 
 EVICT = StopReason.EVICT
 
@@ -593,3 +593,11 @@ def test_the_snapshot_says_who_waits_where_and_for_how_long() -> None:
     ]
     # Ticket 2 is being served for 4 s, and then two more; b takes 10 s to load, and 1 s for a to stop.
     assert rows == [(3, 1, 0.0, 4.0), (4, 2, 0.0, 8.0), (5, 3, 0.0, 23.0), (6, 4, 0.0, 27.0)]
+
+
+def test_a_target_that_fits_beside_what_it_evicts_starts_at_once() -> None:
+    # With no history it costs nothing to lose d, and this planner takes the first set for which that holds.
+    driven = ready("d", "a", "b", "c", planner=together("abc", "ad"))
+    commands = driven.tell(Arrived(2, "a"), at=0.0)
+    assert evict("d", 1, "a") in commands
+    assert Start("a", 2) in commands
