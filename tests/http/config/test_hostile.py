@@ -2,6 +2,7 @@
 
 import time
 
+import attrs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -100,7 +101,7 @@ def test_expansion_ends_and_is_the_same_each_time(
     outcomes = []
     for _ in range(2):
         try:
-            outcomes.append(repr(loads(text, env={}).config.models["m"]))
+            outcomes.append(str(attrs.asdict(loads(text, env={}).config.models["m"])))
         except ConfigError as error:
             outcomes.append(str(error))
     assert outcomes[0] == outcomes[1]
