@@ -80,6 +80,8 @@ class Bodies:
 class Kept:
     """The part of a body that has come."""
 
+    __slots__ = ("_bodies", "_file", "_pieces", "_taken", "size")
+
     def __init__(self, bodies: Bodies) -> None:
         self._bodies = bodies
         self._pieces: list[bytes] = []
@@ -377,6 +379,8 @@ class received:  # noqa: N801 - it is used as the functions here are.
     Raises:
         ApiError: it is too long, its framing is broken, or there is no room for it.
     """
+
+    __slots__ = ("_bodies", "_kept", "_request")
 
     def __init__(self, request: web.Request, bodies: Bodies) -> None:
         self._request = request
