@@ -22,6 +22,7 @@ from swapcore_http.delivery import Delivery, IntoStarted, ToClient, abort
 from swapcore_http.framing import Fields, Head
 from swapcore_http.headers import Outgoing, request_head
 from swapcore_http.relay import (
+    LOSS_SHOWS_WITHIN,
     NO_LIMITS,
     DroppedError,
     Limits,
@@ -38,9 +39,6 @@ from swapcore_http.upstreams import CannotConnectError, Connection, Origin, Upst
 __all__ = ["MAX_FIELD", "PLAIN", "Leased", "Manner", "Unfit", "forward", "forward_into", "forward_upgrade"]
 
 logger = logging.getLogger(__name__)
-
-LOSS_SHOWS_WITHIN: Final = 0.05
-"""Seconds to wait, after an upstream closed a connection, for the news that it has died."""
 
 MAX_FIELD: Final = 64 * 1024
 """Bytes that one header field, or the request line, may have."""

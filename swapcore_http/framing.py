@@ -110,14 +110,8 @@ class Framing:
     until_close: bool = field(default=False, init=False)
     """Whether nothing but the end of the connection ends the body."""
 
-    length: int | None = field(default=None, init=False)
-    """How long the body is, where the head says so."""
-
     kept: bool = field(default=False, init=False)
     """Whether the connection may serve another request once the answer has ended."""
-
-    tokens: frozenset[bytes] = field(default=frozenset(), init=False)
-    """What its `Connection` fields say, in lower case."""
 
     start: int = field(default=0, init=False)
     end: int = field(default=0, init=False)
@@ -210,16 +204,14 @@ class Framing:
     def _decide(self, head: Head) -> None:
         """Find out what ends the body."""
         ending = head.ending()
-        self.length = ending.length
-        self.tokens = ending.tokens
         self.kept = ending.kept
         if self._method == "HEAD" or head.status in {101, 204, 304}:
             self.ended = True
         elif ending.chunked:
             self.chunked = True
-        elif self.length is not None:
-            self._left = self.length
-            self.ended = self.length == 0
+        elif ending.length is not None:
+            self._left = ending.length
+            self.ended = ending.length == 0
         else:
             self.until_close = True
             self.kept = False

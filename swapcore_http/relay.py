@@ -19,6 +19,7 @@ from swapcore_http.framing import Fields, Framing, FramingError, Head, Spans
 from swapcore_http.upstreams import USUAL, Connection
 
 __all__ = [
+    "LOSS_SHOWS_WITHIN",
     "DroppedError",
     "Limits",
     "Relay",

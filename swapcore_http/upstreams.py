@@ -12,7 +12,7 @@ import ssl
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any, Final, Protocol, cast
+from typing import Final, Protocol, cast
 
 from aiohappyeyeballs import AddrInfoType, start_connection
 from attrs import define, field, frozen
@@ -24,8 +24,6 @@ __all__ = ["USUAL", "CannotConnectError", "Connection", "Origin", "Taker", "Upst
 
 USUAL: Final = TimeoutsConfig()
 """How connections are made and kept where nothing says otherwise."""
-
-HAPPY: Final[dict[str, Any]] = {"happy_eyeballs_delay": 0.25}
 
 NEXT_ADDRESS: Final = 0.25
 """Seconds after which a host's next address is tried beside the one before."""

@@ -12,6 +12,7 @@ from swapcore_http.framing import Fields
 from swapcore_http.relay import Limits
 from swapcore_http.responses import ApiError
 from swapcore_http.routes.asked import Asked
+from swapcore_http.routes.targets import gone_model
 from swapcore_http.routes.ways import MODEL, shown
 from swapcore_http.websockets import Loose, is_websocket
 
@@ -33,8 +34,7 @@ async def ask_peer(asked: Asked, model: PeerModel) -> web.StreamResponse:
     request, target, context = asked.request, asked.target, asked.context
     peers, peer = context.peers, context.config.peers.get(model.peer)
     if peer is None:
-        message = f"no model is called {model.qualified!r} any more"
-        raise ApiError(HTTPStatus.NOT_FOUND, message)
+        raise gone_model(model.qualified)
     passed = _passed(request)
     if peers.name in passed:
         message = f"the request for {model.qualified!r} has been here before: peers pass it on in a circle"

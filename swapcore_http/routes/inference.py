@@ -11,7 +11,7 @@ from swapcore_http.extract import Edit, Named, NoModelError, UnreadableError, ed
 from swapcore_http.filters import Changes, UnfilteredError, body_edits
 from swapcore_http.responses import ApiError
 from swapcore_http.routes.context import CONTEXT, caller_of
-from swapcore_http.routes.serving import serve
+from swapcore_http.routes.serving import QUERIED, serve
 from swapcore_http.routes.targets import UnknownModelError, meant
 from swapcore_http.websockets import is_websocket
 
@@ -52,9 +52,6 @@ SHORTENED = (
     "/audioapi/v1/tasks/run",
 )
 """Likewise, and the upstream is asked for what comes after the first segment."""
-
-QUERIED = ("/v1/audio/voices", "/sdapi/v1/loras", "/props")
-"""Where a GET names its model in its query."""
 
 LARGE = 64 * 1024
 """Bytes from which on a body is looked through in a thread: everybody else would wait for that."""

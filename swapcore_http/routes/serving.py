@@ -21,20 +21,21 @@ from swapcore_http.routes.asked import Asked
 from swapcore_http.routes.asking_peers import ask_peer
 from swapcore_http.routes.context import IDENTITY, Context, is_ready
 from swapcore_http.routes.dials import dials_of
+from swapcore_http.routes.targets import gone_model
 from swapcore_http.routes.ways import MODEL, NOT_WAITED, WAITED, Way, shown
 from swapcore_http.selectors import Target
 from swapcore_http.waiting.marked import STREAMED
 from swapcore_http.waiting.wait import Wait
 from swapcore_http.websockets import Loose, is_websocket
 
-__all__ = ["serve"]
+__all__ = ["QUERIED", "serve"]
 
 logger = logging.getLogger(__name__)
 
 CANCELLED: Final = "the request was cancelled by an operator"
 
-QUERIED: Final = frozenset({"/v1/audio/voices", "/sdapi/v1/loras", "/props"})
-"""Where a GET asks a model for something."""
+QUERIED: Final = ("/v1/audio/voices", "/sdapi/v1/loras", "/props")
+"""Where a GET asks a model for something, and names it in its query."""
 
 CHAT: Final = "/v1/chat/completions"
 """Where clients understand what a model thinks, and so can be shown how it loads."""
@@ -105,8 +106,7 @@ async def _ask_model(asked: Asked, model: str) -> web.StreamResponse:
     request, context = asked.request, asked.context
     way = context.way(model)
     if way is None:
-        # A new configuration has come while the request was read.
-        raise ApiError(HTTPStatus.NOT_FOUND, f"no model is called {model!r} any more")
+        raise gone_model(model)
     caller = asked.identity.caller
     priority, patience = dials_of(request, caller, way.priority, believed=context.config.caller_headers)
     if priority and asked.recording is not None:

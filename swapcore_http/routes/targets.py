@@ -19,6 +19,7 @@ from swapcore_http.selectors import NoTargetError, Standing, State, Target, stan
 __all__ = [
     "Meant",
     "UnknownModelError",
+    "gone_model",
     "is_for",
     "may_ask",
     "may_see",
@@ -55,6 +56,11 @@ class Meant:
 
     held: AbstractContextManager[None] = NOTHING
     """To be entered until the request is answered, so that the selector counts it."""
+
+
+def gone_model(name: str) -> ApiError:
+    """Say that a new configuration, which came while a request was read, has no such model."""
+    return ApiError(HTTPStatus.NOT_FOUND, f"no model is called {name!r} any more")
 
 
 def unknown_model(name: str) -> UnknownModelError:
