@@ -5,10 +5,10 @@ from contextlib import AbstractAsyncContextManager, nullcontext
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-import anyio
 from attrs import define, field
 
 from swapcore import Arrived, Event, Forward, Refusal, Reject, SwapcoreError
+from swapcore_http.once import Once, once
 
 if TYPE_CHECKING:
     from swapcore_http.driver import Driver
@@ -83,7 +83,7 @@ class Lease:
 
     _driver: "Driver"
     _answer: Forward | Reject | NotUpError | EngineFailedError | None = field(default=None, init=False)
-    _answered: anyio.Event | None = field(default=None, init=False)
+    _answered: Once | None = field(default=None, init=False)
     _on_cut: list[Callable[[str], None]] = field(factory=list, init=False)
 
     @property
@@ -100,10 +100,10 @@ class Lease:
         """Wait until the engine forwards or rejects this caller."""
         self._driver._arrive(self)
         if self._answer is None:
-            self._answered = anyio.Event()
+            self._answered = once()
             try:
                 async with self.meanwhile():
-                    await self._answered.wait()
+                    await self._answered
             except BaseException:
                 self._driver._release(self)
                 raise
@@ -113,7 +113,7 @@ class Lease:
         self._driver._release(self)
         if isinstance(answer, Reject):
             raise RefusedError(answer)
-        assert answer is not None  # noqa: S101 - set before the event is.
+        assert answer is not None  # noqa: S101 - set before it happens.
         raise answer
 
     async def __aexit__(
@@ -140,7 +140,7 @@ class Lease:
     def _tell(self, answer: Forward | Reject | NotUpError | EngineFailedError) -> None:
         self._answer = answer
         if self._answered is not None:
-            self._answered.set()
+            self._answered.happen()
 
 
 @define(eq=False, repr=False)

@@ -10,18 +10,27 @@ import pytest
 UVLOOP = "TEST_UVLOOP" in os.environ
 """Whether to try how it goes with uvloop."""
 
+ASYNCIO: tuple[str, dict[str, bool]] = "asyncio", {"use_uvloop": UVLOOP}
+
+ON_ANY_LOOP = pytest.mark.parametrize(
+    "anyio_backend", [ASYNCIO, ("trio", {})], ids=["asyncio", "trio"], scope="session"
+)
+"""Marks what goes with any event loop that anyio knows, as the driver does."""
+
 
 @pytest.fixture(scope="session")
 def anyio_backend() -> tuple[str, dict[str, bool]]:
     """The adapter is an aiohttp server: asyncio is the loop it runs on, uvloop's if that is asked for."""
-    return "asyncio", {"use_uvloop": UVLOOP}
+    return ASYNCIO
 
 
 if UVLOOP:
 
     @pytest.fixture(scope="session", autouse=True)
-    async def one_loop() -> None:
+    async def one_loop(anyio_backend_name: str) -> None:
         """Have one loop open what it keeps for itself, before files are counted."""
+        if anyio_backend_name != "asyncio":
+            return
         server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
         server.close()
         await server.wait_closed()

@@ -33,8 +33,9 @@ from swapcore_http.driver import (
     RefusedError,
 )
 from swapcore_http.lease import NotUpError
+from tests.http.conftest import ON_ANY_LOOP
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, ON_ANY_LOOP]
 
 
 @define(eq=False)
