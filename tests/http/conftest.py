@@ -27,9 +27,9 @@ def anyio_backend() -> tuple[str, dict[str, bool]]:
 if UVLOOP:
 
     @pytest.fixture(scope="session", autouse=True)
-    async def one_loop(anyio_backend_name: str) -> None:
+    async def one_loop(anyio_backend: tuple[str, object]) -> None:
         """Have one loop open what it keeps for itself, before files are counted."""
-        if anyio_backend_name != "asyncio":
+        if anyio_backend != ASYNCIO:
             return
         server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
         server.close()
