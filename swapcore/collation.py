@@ -65,7 +65,7 @@ class Policy:
             raise ValueError(f"choice is {self.choice!r}; expected 'oldest', 'age' or 'work'")
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Waiting:
     """One caller who has arrived and is not answered yet."""
 
@@ -92,7 +92,7 @@ _Turns = OrderedDict[str | None, OrderedDict[int, Waiting]]
 """The tickets of one priority by whose they are, whose turn is next first."""
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Line:
     """The tickets that wait for one model.
 

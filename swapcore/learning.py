@@ -21,7 +21,7 @@ FIRST_LOAD, FIRST_STOP, FIRST_SERVICE = 10.0, 1.0, 2.0
 """Seconds assumed before anything at all has been measured."""
 
 
-@define
+@define(eq=False, repr=False)
 class Mean:
     """The mean of what was measured lately."""
 
@@ -35,7 +35,7 @@ class Mean:
         self.value += (1 / count if count < SETTLED else WEIGHT) * (seconds - self.value)
 
 
-@define
+@define(eq=False, repr=False)
 class Times:
     """What is known of one model, or of all together."""
 
@@ -48,7 +48,7 @@ class Times:
     """When the last caller arrived."""
 
 
-@define
+@define(eq=False, repr=False)
 class Experience:
     """What has been measured; what was not is taken to be as expected, or else as the average."""
 

@@ -14,7 +14,7 @@ STUCK_AFTER = 10.0
 """Seconds after a forced stop at which a run that is not gone counts as stuck."""
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Orders:
     """Collects the commands of one event, and changes the state as each is given."""
 

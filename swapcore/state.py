@@ -52,7 +52,7 @@ class Stage(enum.Enum):
     """Its room is back. Only tickets not yet released still refer to it."""
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Run:
     """One life of an upstream; it holds its room until its `Exited`."""
 
@@ -110,7 +110,7 @@ class Run:
         return self.stage is Stage.READY and len(self.leases) < self.model.concurrency_limit
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Ticket:
     """One caller between its `Arrived` and its `Released`: waiting, leased, or refused."""
 
@@ -125,7 +125,7 @@ class Ticket:
     """When it was forwarded."""
 
 
-@define
+@define(eq=False, repr=False)
 class Failures:
     """How often a model has failed in a row, and until when it is left alone."""
 
@@ -158,7 +158,7 @@ class Answers:
             self.yes.add(other)
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class State:
     """Everything the engine remembers."""
 

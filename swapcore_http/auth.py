@@ -23,7 +23,7 @@ EVERY = "*"
 """The pattern that every name matches."""
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class Caller:
     """Whoever shows one key. The key itself is not in here, so nothing that shows a caller can tell it."""
 
@@ -65,7 +65,7 @@ class Caller:
         return self.is_for_all or any(fnmatchcase(name, one) for name in names for one in self.models)
 
 
-@frozen
+@frozen(eq=False, repr=False)
 class Identity:
     """What a request says about who sends it."""
 

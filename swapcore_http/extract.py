@@ -46,7 +46,7 @@ class UnreadableError(ValueError):
     """The body is not what its content type says."""
 
 
-@frozen
+@frozen(eq=False, repr=False)
 class Named:
     """The model that a request names."""
 

@@ -25,7 +25,7 @@ class UnfilteredError(ValueError):
     """A body cannot be filtered, and must not pass as it is."""
 
 
-@frozen
+@frozen(eq=False, repr=False)
 class Changes:
     """What is wanted of a body."""
 

@@ -70,7 +70,7 @@ class Leased(Protocol):
         """Call `tell` with the reason when that is so."""
 
 
-@frozen
+@frozen(eq=False, repr=False)
 class Manner:
     """How a request is to be forwarded, where that differs from one to the next."""
 
@@ -99,7 +99,7 @@ class Manner:
 PLAIN: Final = Manner()
 
 
-@frozen
+@frozen(eq=False, repr=False)
 class Unfit:
     """An answer that could not be written where another had begun."""
 

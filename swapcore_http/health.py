@@ -32,7 +32,7 @@ REMEMBERED: Final = int(60 / BEAT)
 """How many of these looks are remembered: a minute."""
 
 
-@frozen
+@frozen(eq=False, repr=False)
 class Verdict:
     """How the server is."""
 

@@ -21,7 +21,7 @@ from swapcore_http.activity.recording import Recording
 __all__ = ["Flight", "Heard", "InFlight"]
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Heard:
     """What is known of an answer that nothing records, by what its tap is told."""
 

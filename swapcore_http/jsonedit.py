@@ -23,7 +23,7 @@ class PathError(ValueError):
     """A path is not one; the text says why."""
 
 
-@frozen
+@frozen(repr=False)
 class Step:
     """One part of a path."""
 

@@ -39,7 +39,7 @@ def offsets(text: str, body: bytes, positions: Sequence[int]) -> Iterator[int]:
         yield offset
 
 
-@frozen
+@frozen(eq=False, repr=False)
 class Member:
     """A member of an object, or an item of an array, and where it stands."""
 

@@ -34,7 +34,7 @@ NEWLINE = re.compile(rb"\r\n|\n|\r")
 """What ends a line; a lone return is how progress bars redraw themselves."""
 
 
-@frozen
+@frozen(eq=False, repr=False)
 class Written:
     """What an upstream has written, as it came; as a text it is fit to be shown."""
 

@@ -33,7 +33,7 @@ class BadListError(ValueError):
     """What a peer lists is of no use."""
 
 
-@frozen
+@frozen(eq=False, repr=False)
 class Down:
     """A peer that did not answer."""
 

@@ -72,7 +72,7 @@ class Tap(Protocol):
         """Hear that nothing follows, and whether the upstream has said all; called once, if `head` was."""
 
 
-@frozen
+@frozen(eq=False, repr=False)
 class Limits:
     """How long an upstream may take, in seconds."""
 
@@ -92,7 +92,7 @@ class Limits:
 NO_LIMITS: Final = Limits()
 
 
-@frozen
+@frozen(eq=False, repr=False)
 class Switched:
     """The upstream speaks another protocol from here on."""
 

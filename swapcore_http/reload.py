@@ -29,7 +29,7 @@ SHOWN_NAMES = 20
 """Models that a line of the log names at most."""
 
 
-@frozen
+@frozen(repr=False)
 class Difference:
     """What another configuration changes, as ids of models in its order."""
 
@@ -59,7 +59,7 @@ class Difference:
         )
 
 
-@frozen
+@frozen(eq=False, repr=False)
 class Outcome:
     """What one reload came to."""
 

@@ -40,7 +40,7 @@ class State(enum.Enum):
     """It is about to leave, or would refuse at once."""
 
 
-@frozen
+@frozen(repr=False)
 class Standing:
     """How a target stands now."""
 

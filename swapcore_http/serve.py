@@ -50,7 +50,7 @@ class CannotListenError(SwapcoreError):
     """The address cannot be listened on; the text says why."""
 
 
-@frozen
+@frozen(eq=False, repr=False)
 class Address:
     """Where to listen."""
 

@@ -69,7 +69,7 @@ class Taker(Protocol):
         """The connection is gone; without an error it was closed in order. Called at most once."""
 
 
-@frozen
+@frozen(eq=False, repr=False)
 class Origin:
     """Where a run answers, taken apart once."""
 

@@ -35,7 +35,7 @@ def _tokens(request: web.BaseRequest, name: str) -> set[str]:
     return {token.strip().lower() for token in values.split(",")}
 
 
-@frozen
+@frozen(eq=False, repr=False)
 class Loose:
     """A run that a tunnel leads to without a lease: neither waits for the other."""
 

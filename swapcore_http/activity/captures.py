@@ -69,7 +69,7 @@ def raw_redacted(fields: RawFields) -> RawFields:
     return fields
 
 
-@frozen(eq=False)
+@frozen(eq=False, repr=False)
 class Capture:
     """One request and its answer, without secrets. A body that was not to be kept is `None`."""
 

@@ -13,7 +13,7 @@ NOTHING = Tokens(0, 0, 0, 0, 0, 0.0, 0.0)
 """The tokens of an answer that says nothing about them; llama-swap has zeros there."""
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, repr=False)
 class Entry:
     """One request that is over. Times are seconds."""
 

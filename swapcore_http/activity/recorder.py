@@ -57,7 +57,7 @@ Told = Callable[[int, "Entry"], None]
 """Hears of a request that was recorded, and its number."""
 
 
-@frozen
+@frozen(eq=False, repr=False)
 class _Part:
     recording: Recording
     chunks: list[bytes] | None
@@ -66,7 +66,7 @@ class _Part:
     size: int
 
 
-@frozen
+@frozen(eq=False, repr=False)
 class _Question:
     ask: Callable[["Store"], Any]
     answer: asyncio.Future[Any]

@@ -27,7 +27,7 @@ MORE: Final = 64 * 1024
 """Bytes more that are asked for at a time to hold an answer whole."""
 
 
-@frozen
+@frozen(eq=False, repr=False)
 class Budget:
     """What recordings may ask for while their answers come."""
 

@@ -29,7 +29,7 @@ STEP = re.compile(r'"(?:[^"\\]++|\\.)*+"|[\[\]{}]', re.DOTALL)
 """A string, which means nothing here, or a step up or down."""
 
 
-@frozen
+@frozen(repr=False)
 class Tokens:
     """What one answer took. All but the two counts are -1 if the answer does not say."""
 
@@ -55,7 +55,7 @@ class Tokens:
     """Tokens written per second."""
 
 
-@frozen
+@frozen(eq=False, repr=False)
 class Reading:
     """What an answer says about itself."""
 

@@ -61,7 +61,7 @@ class Source:
             self._shown[number] = line[:start] + "*" * (min(end, len(line)) - start) + line[end:]
 
 
-@frozen
+@frozen(eq=False, repr=False)
 class Located:
     """A problem, and where it stands among all sources."""
 

@@ -21,7 +21,7 @@ MOST_CHARACTERS = 1_000_000
 """Characters a text may have with all its values."""
 
 
-@frozen
+@frozen(eq=False, repr=False)
 class Fault:
     """One reference that cannot be replaced, and where it begins and ends in the text."""
 
@@ -30,7 +30,7 @@ class Fault:
     message: str
 
 
-@frozen
+@frozen(eq=False, repr=False)
 class Piece:
     """One value in a line of the filled text: its columns there, from 1, and those of its reference."""
 

@@ -32,7 +32,7 @@ MOST_CHARACTERS = 4_000_000
 """Characters that all texts may have together after their macros were replaced."""
 
 
-@frozen
+@frozen(eq=False, repr=False)
 class Macro:
     """One macro, and where it is declared."""
 
@@ -261,7 +261,7 @@ class Expander:
         self._report(Finding(path, message, at_key=at_key, within=within, related=related))
 
 
-@frozen
+@frozen(eq=False, repr=False)
 class Scope:
     """What macros mean in one part of a configuration."""
 

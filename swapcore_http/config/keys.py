@@ -69,7 +69,7 @@ def unsupported(record: attrs.AttrsInstance, path: Path) -> Iterator[Finding]:
             yield Finding(where, "has no effect here", Severity.WARNING, at_key=True)
 
 
-@frozen
+@frozen(eq=False, repr=False)
 class Layout:
     """How the settings of a class are written."""
 

@@ -46,7 +46,7 @@ class Shape(enum.Enum):
     """Mappings of whatever YAML can say, by names."""
 
 
-@frozen
+@frozen(eq=False, repr=False)
 class Kind:
     """The shape of a setting's values, and the type of what is in them."""
 

@@ -22,7 +22,7 @@ __all__ = ["Loaded", "files_in", "load", "loads"]
 SUFFIXES = (".yaml", ".yml")
 
 
-@frozen
+@frozen(repr=False)
 class Loaded:
     """A configuration that can be used, and what is odd about it."""
 

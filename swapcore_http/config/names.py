@@ -18,7 +18,7 @@ MOST_SUGGESTIONS = 10
 """Unknown names for which the right one is sought; that takes time."""
 
 
-@frozen
+@frozen(repr=False)
 class PeerModel:
     """A model that a peer offers."""
 

@@ -10,7 +10,7 @@ __all__ = ["Place", "Plain", "plain"]
 MERGE = "<<"
 
 
-@frozen
+@frozen(eq=False, repr=False)
 class Place:
     """Where one part of the data stands."""
 

@@ -59,7 +59,7 @@ class Severity(enum.Enum):
     """The configuration is used, but perhaps not as it was meant."""
 
 
-@frozen
+@frozen(eq=False, repr=False)
 class Finding:
     """One thing that is wrong with the data, whatever file it is from."""
 

@@ -43,7 +43,7 @@ def _items(value: Mapping[str, object]) -> tuple[tuple[str, object], ...]:
     return tuple(value.items())
 
 
-@frozen
+@frozen(repr=False)
 class MatrixConfig:
     """Sets of models that may live together.
 

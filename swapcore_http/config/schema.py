@@ -279,7 +279,7 @@ def _by_name(groups: Iterable[GroupConfig] | Mapping[str, GroupConfig]) -> Mappi
     return keyed(groups, "groups", "name", "group")
 
 
-@frozen(repr=False)
+@frozen(repr=False, eq=False)
 class Settings(SurfaceSettings):
     """All that a configuration says, before anything is made of it.
 

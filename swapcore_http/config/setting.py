@@ -26,7 +26,7 @@ __all__ = [
 Record = TypeVar("Record")
 
 
-@frozen
+@frozen(eq=False, repr=False)
 class Setting:
     """How a field is written in YAML."""
 

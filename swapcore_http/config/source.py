@@ -79,7 +79,7 @@ SURROGATE = re.compile("[\ud800-\udfff]")
 LINE_END = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
 
 
-@frozen
+@frozen(repr=False)
 class Span:
     """Where something stands: lines and columns from 1, the end exclusive."""
 
@@ -137,7 +137,7 @@ Node = Scalar | Sequence | Mapping
 """A node of the tree. A node that is used by its anchor's name is the same object each time."""
 
 
-@frozen
+@frozen(eq=False, repr=False)
 class Tree:
     """The first document of a file."""
 

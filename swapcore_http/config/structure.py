@@ -39,7 +39,7 @@ Refuse = Callable[[Path, str], None]
 Value = TypeVar("Value")
 
 
-@frozen
+@frozen(eq=False, repr=False)
 class Ears:
     """Who is told of what is found."""
 

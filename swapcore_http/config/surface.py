@@ -41,7 +41,7 @@ def _ignored(patterns: Iterable[str]) -> tuple[str, ...]:
     return texts(patterns) or IGNORED_PATHS
 
 
-@frozen(kw_only=True, repr=False)
+@frozen(kw_only=True, repr=False, eq=False)
 class SurfaceSettings:
     """What a configuration says beside its models and their living together."""
 

@@ -33,7 +33,7 @@ FIRST_AFTER = 1.0
 """Seconds after the start of the server, which has more important things to do then."""
 
 
-@frozen
+@frozen(eq=False, repr=False)
 class Sample:
     """One look at the machine; in the forms of llama-swap's `/api/performance`, but for the time."""
 

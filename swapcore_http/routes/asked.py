@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Asked"]
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Asked:
     """A request that has found its model."""
 

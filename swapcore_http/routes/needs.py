@@ -27,7 +27,7 @@ class Effect(enum.Enum):
     """It changes something for everybody, as all other methods are taken to do."""
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class Need:
     """What it takes to use a route, where there are keys."""
 

@@ -41,7 +41,7 @@ class UnknownModelError(ApiError):
     """The request names no model that there is."""
 
 
-@frozen
+@frozen(eq=False, repr=False)
 class Meant:
     """What is meant by a name."""
 

@@ -20,7 +20,7 @@ NOT_WAITED: Final = (WAITED.encode(), b"0")
 SAFE: Final = "!#$&'()*+,/:;=?@[]^`{|}\"<>\\"
 
 
-@frozen
+@frozen(eq=False, repr=False)
 class Way:
     """How one model of this machine is asked."""
 
