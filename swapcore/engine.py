@@ -81,6 +81,13 @@ class Engine:
         """Whether a shutdown was requested and every run is over."""
         return self._state.shutdowns > 0 and not self._state.runs
 
+    def lets_in(self, model: str) -> bool:
+        """Tell whether a caller of that model whose arrival is the next event is let through at once.
+
+        For integrators who serve such a caller in another way than one who may have to wait.
+        """
+        return self._state.open_place(model) is not None
+
     def snapshot(self, *, tickets: bool = True) -> Snapshot:
         """Describe the state as it is now; for showing, never for deciding.
 

@@ -124,13 +124,13 @@ def _arrive(state: State, orders: Orders, arrived: Arrived) -> None:
     state.tickets[arrived.ticket] = ticket = Ticket(model)
     if model in state.position:
         state.experience.learn_arrival(model, state.now)
-    run, line = state.runs.get(model), state.lines.get(model)
-    if run is not None and line is None and run.has_place and run.closed_for is None:
-        # Whoever waited would have had this place: it is only without a line that one gets in at once.
+    run = state.open_place(model)
+    if run is not None:
         orders.forward(arrived.ticket, ticket, run)
         if arrived.evicts:
             _mark_evicted(state, run)
         return
+    run, line = state.runs.get(model), state.lines.get(model)
     if (run is None or not run.coming) and _is_refused(state, orders, arrived):
         return
     if line is None:

@@ -260,6 +260,14 @@ class State:
         run = self.runs.get(model)
         return run if run is not None and run.number == number else None
 
+    def open_place(self, model: str) -> Run | None:
+        """Return the run that would take a caller of the model in at once, if there is such a one."""
+        run = self.runs.get(model)
+        # Whoever waited would have had this place: it is only without a line that one gets in at once.
+        if run is None or model in self.lines or run.closed_for is not None or not run.has_place:
+            return None
+        return run
+
     def is_coming(self, model: str) -> bool:
         """Whether callers who wait for the model may be served without another run."""
         run = self.runs.get(model)

@@ -128,7 +128,7 @@ class Accepting:
             if transport is None or transport.is_closing():
                 # It is on its way out.
                 continue
-            if connection not in self.doors.busy:
+            if not self.doors.is_busy(connection):
                 connection.close()
                 transport.close()
                 return True

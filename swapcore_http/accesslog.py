@@ -1,12 +1,13 @@
 """Who asked for what, and what came of it?"""
 
 import logging
-from typing import Final
+from typing import Final, Protocol
 
 from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
+from multidict import CIMultiDictProxy
 
-__all__ = ["AccessLog", "client_of", "set_access_log"]
+__all__ = ["AccessLog", "Sender", "client_of", "set_access_log"]
 
 logger = logging.getLogger("swapcore_http.requests")
 
@@ -47,7 +48,23 @@ class AccessLog(AbstractAccessLogger):
             )
 
 
-def client_of(request: web.BaseRequest) -> str:
+class Sender(Protocol):
+    """What a request says of who sends it."""
+
+    @property
+    def method(self) -> str:
+        """What it is asked with."""
+
+    @property
+    def headers(self) -> CIMultiDictProxy[str]:
+        """Its header fields."""
+
+    @property
+    def remote(self) -> str | None:
+        """The address that it comes from."""
+
+
+def client_of(request: Sender) -> str:
     """Say where it came from, as far as whoever passed it on says so."""
     first, _, _ = request.headers.get("X-Forwarded-For", "").partition(",")
     return _plain(first.strip() or request.headers.get("X-Real-IP", "")) or request.remote or "-"

@@ -11,6 +11,7 @@ from swapcore_http.accesslog import AccessLog, set_access_log
 from swapcore_http.auth import Keyring
 from swapcore_http.bodies import Bodies
 from swapcore_http.config import Config
+from swapcore_http.conversation import INTERCEPTOR, Runner
 from swapcore_http.doors import DOORS, Doors, close_after
 from swapcore_http.driver import Driver
 from swapcore_http.entrance import enter, go_on
@@ -18,7 +19,6 @@ from swapcore_http.forward import MAX_FIELD
 from swapcore_http.gate import GATE, let_pages_read
 from swapcore_http.health import Health
 from swapcore_http.logstreams import LogStreams
-from swapcore_http.misspoken import Runner
 from swapcore_http.news.news import News
 from swapcore_http.present import Present
 from swapcore_http.reload import Reloader
@@ -39,6 +39,7 @@ from swapcore_http.routes import (
 )
 from swapcore_http.routes.context import CONTEXT, Context
 from swapcore_http.routes.events import NEWS
+from swapcore_http.routes.fastpath import FastPath
 from swapcore_http.routes.metrics import TALLIES
 from swapcore_http.routes.needs import needs_of
 from swapcore_http.routes.operation import HEALTH
@@ -123,6 +124,7 @@ def make_app(
             attrs.evolve(route, kwargs={**route.kwargs, "expect_handler": go_on}) for route in module.routes()
         )
     app[GATE] = needs_of(app.router)
+    app[INTERCEPTOR] = FastPath(context, app[DOORS])
     return app
 
 

@@ -15,7 +15,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 
 from swapcore_http.config.access import SCOPES, ApiKeyConfig
 
-__all__ = ["NOBODY", "Caller", "Identity", "Keyring"]
+__all__ = ["NOBODY", "Caller", "Headers", "Identity", "Keyring"]
 
 Headers = CIMultiDict[str] | CIMultiDictProxy[str]
 

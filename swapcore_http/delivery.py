@@ -8,6 +8,7 @@ writer is told the count of bytes (`output_size`), so that it knows that an
 answer has begun.
 """
 
+import asyncio
 import socket
 import struct
 from typing import Final, Protocol
@@ -17,7 +18,7 @@ from aiohttp import HttpVersion11, web
 from swapcore_http.framing import Fields, Framing, Head, Spans
 from swapcore_http.headers import Client, Passing, make_reply
 
-__all__ = ["Delivery", "IntoStarted", "Nowhere", "Relayed", "ToClient", "abort"]
+__all__ = ["Alone", "Delivery", "IntoStarted", "Nowhere", "Relayed", "ToClient", "abort"]
 
 FULL: Final = 64 * 1024
 """Bytes that may wait for a client to take them; no more are asked for while there are."""
@@ -73,32 +74,38 @@ class Relayed(web.StreamResponse):
         """Do nothing: the body is out."""
 
 
-class ToClient:
-    """The answer as the only one to the request."""
+class Alone:
+    """The answer as the only one to a request.
 
-    def __init__(self, request: web.BaseRequest, extra: Fields) -> None:
-        self.response: Relayed | None = None
-        self._request = request
+    Args:
+        transport: The client's connection; `None` if that is gone.
+        client: Who has asked.
+        extra: Fields that are added, in place of the upstream's of the same names.
+    """
+
+    __slots__ = ("_client", "_extra", "_head", "_passing", "_transport", "begun", "keep_alive", "sent")
+
+    def __init__(self, transport: asyncio.Transport | None, client: Client, extra: Fields) -> None:
+        self.begun = False
+        self.keep_alive = client.keep_alive
+        """Whether more requests may come on the client's connection."""
+
+        self.sent = 0
+        """Bytes that were written."""
+
+        self._client = client
         self._extra = extra
-        self._transport = request.transport
-        self._writer = request.writer
+        self._transport = transport
         self._head = b""
         self._passing = Passing.AS_FRAMED
 
-    @property
-    def begun(self) -> bool:
-        """See `Delivery`."""
-        return self.response is not None
-
     def begin(self, framing: Framing) -> None:
         """See `Delivery`."""
-        request = self._request
-        client = Client(int(request.version >= HttpVersion11), request.keep_alive)
-        reply = make_reply(framing, client, self._extra)
+        self.begun = True
+        reply = make_reply(framing, self._client, self._extra)
         self._head = reply.head
         self._passing = reply.passing
-        assert framing.head is not None  # noqa: S101 - it is what begins.
-        self.response = Relayed(framing.head, keep_alive=reply.keep_alive)
+        self.keep_alive = reply.keep_alive
 
     def write(self, data: bytes, framing: Framing, spans: Spans) -> None:
         """See `Delivery`."""
@@ -113,7 +120,7 @@ class ToClient:
             # One write for both: most answers are there at once.
             out = self._head + out
             self._head = b""
-        self._writer.output_size += len(out)
+        self.sent += len(out)
         if out and self._transport is not None and not self._transport.is_closing():
             self._transport.write(out)
 
@@ -127,6 +134,29 @@ class ToClient:
         """See `Delivery`."""
         transport = self._transport
         return transport is not None and transport.get_write_buffer_size() > FULL
+
+
+class ToClient(Alone):
+    """Likewise, for a request that aiohttp has given to a handler."""
+
+    __slots__ = ("_writer", "response")
+
+    def __init__(self, request: web.BaseRequest, extra: Fields) -> None:
+        client = Client(int(request.version >= HttpVersion11), request.keep_alive)
+        super().__init__(request.transport, client, extra)
+        self.response: Relayed | None = None
+        self._writer = request.writer
+
+    def begin(self, framing: Framing) -> None:
+        """See `Delivery`."""
+        super().begin(framing)
+        assert framing.head is not None  # noqa: S101 - it is what begins.
+        self.response = Relayed(framing.head, keep_alive=self.keep_alive)
+
+    def write(self, data: bytes, framing: Framing, spans: Spans) -> None:
+        """See `Delivery`."""
+        super().write(data, framing, spans)
+        self._writer.output_size = self.sent
 
 
 class IntoStarted:

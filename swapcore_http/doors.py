@@ -8,6 +8,8 @@ that comes on a connection all the same is refused, by `entrance`.
 from aiohttp import hdrs, web
 from attrs import define, field
 
+from swapcore_http.conversation import Conversation
+
 __all__ = ["DOORS", "Doors", "close_after"]
 
 
@@ -19,14 +21,18 @@ class Doors:
     """Whether nothing new is let in."""
 
     busy: set[web.RequestHandler] = field(factory=set)
-    """The connections on which a request is being answered."""
+    """The connections on which a task has a request answered."""
+
+    def is_busy(self, connection: web.RequestHandler) -> bool:
+        """Tell whether a request is being answered on that connection."""
+        return connection in self.busy or (isinstance(connection, Conversation) and connection.busy)
 
     def close(self, server: web.Server) -> None:
         """Let nothing new in, and close the connections on which nothing is asked."""
         self.closed = True
         for connection in server.connections:
             # One that is busy must not be told so now: the rest of its request would not be read.
-            if connection not in self.busy:
+            if not self.is_busy(connection):
                 connection.close()
                 # It ends the waiting for a request, and leaves the connection as it is.
                 if connection.transport is not None:

@@ -207,6 +207,10 @@ class Driver:
         arrived = Arrived(self._tickets, model, priority, patience, caller, share, brings_up)
         return Lease(arrived, driver=self, brings_up=brings_up)
 
+    def lets_in(self, model: str) -> bool:
+        """Tell whether a lease of that model can be had without waiting, by `Lease.take`."""
+        return not self._draining and self._failure is None and self._engine.lets_in(model)
+
     def url(self, run: int) -> str | None:
         """Return the base URL at which that run answers, if it ever became ready and is not over."""
         control = self._runs.get(run)

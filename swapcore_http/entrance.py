@@ -11,6 +11,7 @@ from typing import Final
 from aiohttp import HttpVersion11, web
 from aiohttp.typedefs import Handler
 
+from swapcore_http.conversation import Conversation
 from swapcore_http.cors import answer_preflight
 from swapcore_http.doors import DOORS
 from swapcore_http.driver import EngineFailedError
@@ -56,6 +57,8 @@ async def enter(request: web.Request, handler: Handler) -> web.StreamResponse:
         return error_response(request, told.status, told.message)
     finally:
         doors.busy.discard(connection)
+        if isinstance(connection, Conversation):
+            connection.drop_handed()
 
 
 async def go_on(request: web.Request) -> web.StreamResponse | None:

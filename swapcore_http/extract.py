@@ -18,7 +18,7 @@ from attrs import frozen
 from swapcore_http.bigbody import Windows, find_member
 from swapcore_http.jsontext import DECODER, Member, decoded, members, offsets, skip
 
-__all__ = ["Edit", "Named", "NoModelError", "UnreadableError", "edited", "find_model"]
+__all__ = ["Edit", "Named", "NoModelError", "UnreadableError", "edited", "find_model", "plain_name"]
 
 NO_MODEL = "no model id could be identified"
 
@@ -120,6 +120,12 @@ def find_model(*, method: str, query: str, content_type: str, body: bytes | Wind
     return named
 
 
+def plain_name(body: bytes) -> str | None:
+    """Return the model that a JSON body names; `None` if it takes `find_model` to tell."""
+    match = _in_plain_json(decoded(body))
+    return None if match is None else match[1]
+
+
 def _in_form(form: bytes, *, in_query: bool = False) -> Named:
     """Find the first of the fields `model` of an urlencoded form."""
     names, spans = [], []
@@ -139,10 +145,14 @@ def _unquoted(text: bytes) -> str:
 
 def _in_json(body: bytes) -> Named:
     text = decoded(body)
-    return _in_plain_json(text, body) or _in_any_json(text, body)
+    match = _in_plain_json(text)
+    if match is None:
+        return _in_any_json(text, body)
+    start, end = offsets(text, body, match.span(1))
+    return Named(match[1], ((start - 1, end + 1),), _as_json, is_json=True)
 
 
-def _in_plain_json(text: str, body: bytes) -> Named | None:
+def _in_plain_json(text: str) -> re.Match[str] | None:
     """Find the one member called `model` of a well-formed object, if it is as plain as almost all are.
 
     The name is not written anywhere else, not even in another way: so where it is written is where it is.
@@ -157,8 +167,7 @@ def _in_plain_json(text: str, body: bytes) -> Named | None:
     match = _MODEL.search(text)
     if not isinstance(name, str) or not name or match is None or match[1] != name:
         return None
-    start, end = offsets(text, body, match.span(1))
-    return Named(name, ((start - 1, end + 1),), _as_json, is_json=True)
+    return match
 
 
 def _in_any_json(text: str, body: bytes) -> Named:

@@ -36,7 +36,18 @@ from swapcore_http.relay import (
 from swapcore_http.responses import ApiError
 from swapcore_http.upstreams import CannotConnectError, Connection, Origin, Upstreams
 
-__all__ = ["MAX_FIELD", "PLAIN", "Leased", "Manner", "Unfit", "forward", "forward_into", "forward_upgrade"]
+__all__ = [
+    "MAX_FIELD",
+    "PLAIN",
+    "ClientGoneError",
+    "CutError",
+    "Leased",
+    "Manner",
+    "Unfit",
+    "forward",
+    "forward_into",
+    "forward_upgrade",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -116,6 +127,7 @@ async def forward(
     target: str,
     body: Body,
     manner: Manner = PLAIN,
+    after: Exception | None = None,
 ) -> web.StreamResponse:
     """Send a request to the run that is leased for it, and its answer to the client.
 
@@ -126,13 +138,14 @@ async def forward(
         target: Path and query to ask for, encoded, below the run's base URL.
         body: The request's body; what of it has not come yet is passed on as it comes.
         manner: What is particular about this request.
+        after: What became of an attempt on an idle connection, if there was one.
 
     Raises:
         ApiError: the upstream did not answer.
     """
     delivery = ToClient(request, manner.extra)
     exchange = _Exchange(request, lease, upstreams, delivery, target=target, body=body, manner=manner)
-    await exchange.perform()
+    await exchange.perform(after)
     assert delivery.response is not None  # noqa: S101 - without a response there was an exception.
     return delivery.response
 
@@ -198,6 +211,9 @@ class ClientGoneError(Exception):
 class CutError(UpstreamLostError):
     """The lease was cut; the text says why, and of which model."""
 
+    def __init__(self, model: str, why: str) -> None:
+        super().__init__(f"{model} went away: {why}")
+
 
 class _Exchange:
     """One request and its answer, on one connection or, if that was stale, on a second."""
@@ -226,8 +242,11 @@ class _Exchange:
         self._reused = False
         self._sender: asyncio.Task[None] | None = None
 
-    async def perform(self) -> Relay:
+    async def perform(self, after: Exception | None = None) -> Relay:
         """Have the request answered.
+
+        Args:
+            after: What became of an attempt on an idle connection, if there was one.
 
         Raises:
             ApiError: the upstream did not answer, and nothing has been written.
@@ -235,6 +254,9 @@ class _Exchange:
         try:
             self._lease.on_cut(self._cut)
             try:
+                if after is not None:
+                    self._reused = True
+                    raise after
                 if not (self._relay.over or self._send_at_once()):
                     await self._connect_and_send()
                 await self._relay.finish(self._request.writer.drain)
@@ -319,7 +341,7 @@ class _Exchange:
         # let the dead one be evicted, as if it had never failed.
         await asyncio.sleep(LOSS_SHOWS_WITHIN)
         if lease.cut is not None:
-            raise self._cut_error(lease.cut) from error
+            raise CutError(lease.model, lease.cut) from error
         if isinstance(error, UpstreamLostError):
             raise error
         raise UpstreamLostError(str(error)) from error
@@ -379,10 +401,7 @@ class _Exchange:
         return Relay(self._request.method, self._delivery, tap=self._manner.tap, upgrade=self._upgrade)
 
     def _cut(self, why: str) -> None:
-        self._relay.fail(self._cut_error(why))
-
-    def _cut_error(self, why: str) -> CutError:
-        return CutError(f"{self._lease.model} went away: {why}")
+        self._relay.fail(CutError(self._lease.model, why))
 
     @property
     def _client_gone(self) -> bool:

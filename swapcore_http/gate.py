@@ -10,6 +10,7 @@ from http import HTTPStatus
 
 from aiohttp import web
 
+from swapcore_http.accesslog import Sender
 from swapcore_http.auth import NOBODY, Identity
 from swapcore_http.browsers import foreign_origin, is_known_host, is_listed
 from swapcore_http.cors import vary_by_origin
@@ -17,7 +18,7 @@ from swapcore_http.responses import ApiError
 from swapcore_http.routes.context import CONTEXT, IDENTITY, Context
 from swapcore_http.routes.needs import Effect, Need
 
-__all__ = ["GATE", "admit", "let_pages_read", "pass_gate"]
+__all__ = ["GATE", "admit", "check", "check_host", "let_pages_read", "pass_gate"]
 
 logger = logging.getLogger(__name__)
 
@@ -40,8 +41,7 @@ def pass_gate(request: web.Request, app: web.Application) -> None:
         ApiError: it may not.
     """
     context = app[CONTEXT]
-    if context.on_loopback:
-        _check_host(request, context)
+    check_host(request, context)
     need = app[GATE].get(request.match_info.route)
     if need is not None:
         admit(request, context, need)
@@ -59,12 +59,28 @@ def admit(request: web.Request, context: Context, need: Need) -> None:
             raise _unknown(request)
         identity = NOBODY
     request[IDENTITY] = identity
+    check(request, context, need, identity)
+
+
+def check(request: Sender, context: Context, need: Need, identity: Identity) -> None:
+    """Find out whether who sends a request may do what takes that.
+
+    Raises:
+        ApiError: they may not.
+    """
     _check_page(request, context, need, identity)
     if need.key:
         _check_scope(need, identity)
 
 
-def _check_host(request: web.Request, context: Context) -> None:
+def check_host(request: Sender, context: Context) -> None:
+    """Find out whether a server that listens on loopback is asked by a name of its own.
+
+    Raises:
+        ApiError: it is not.
+    """
+    if not context.on_loopback:
+        return
     for host in request.headers.getall("Host", ()):
         if not is_known_host(host, context.config.allowed_hosts):
             shown = host[:SHOWN]
@@ -83,7 +99,7 @@ def _unknown(request: web.Request) -> ApiError:
     return ApiError(HTTPStatus.UNAUTHORIZED, message, NO_KEY)
 
 
-def _check_page(request: web.Request, context: Context, need: Need, identity: Identity) -> None:
+def _check_page(request: Sender, context: Context, need: Need, identity: Identity) -> None:
     """Refuse what a page of another origin has a browser do here.
 
     A page that knows a key may do what that is good for. The password that a

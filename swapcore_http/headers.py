@@ -17,7 +17,7 @@ from attrs import define, frozen
 
 from swapcore_http.framing import Fields, Framing, Head
 
-__all__ = ["Client", "Outgoing", "Passing", "Reply", "make_reply", "request_head"]
+__all__ = ["Client", "HeadAround", "Outgoing", "Passing", "Reply", "make_reply", "request_head"]
 
 HOP_BY_HOP = frozenset(
     {
@@ -94,16 +94,47 @@ def request_head(
     Raises:
         ValueError: the target has characters that would end it.
     """
+    pieces, _ = _checked(request, host, base, authorization)
+    return b"".join(pieces)
+
+
+@frozen(eq=False, repr=False)
+class HeadAround:
+    """A request's head but for the length of its body, for those who ask the same again and again."""
+
+    before: bytes
+    after: bytes
+
+    @classmethod
+    def of(
+        cls, request: Outgoing, *, host: bytes, base: str = "", authorization: bytes | None = None
+    ) -> "HeadAround":
+        """Write one; the request has a length, which does not matter.
+
+        The other arguments, and what is raised, are those of `request_head`.
+        """
+        pieces, length = _checked(request, host, base, authorization)
+        return cls(b"".join(pieces[:length]), b"".join(pieces[length + 1 :]))
+
+    def with_length(self, length: int) -> bytes:
+        """Write the head of a request whose body has so many bytes."""
+        return b"%b: %d\r\n%b" % (self.before, length, self.after)
+
+
+def _checked(
+    request: Outgoing, host: bytes, base: str, authorization: bytes | None
+) -> tuple[list[bytes], int]:
+    """Return the pieces of a head, and which of them is the value of its `Content-Length`, if it has one."""
     if _NO_TARGET.search(request.target):
         raise ValueError(f"not a target: {request.target[:200]!r}")
     stopped: AbstractSet[bytes] = STOPPED.union(request.without) if request.without else STOPPED
-    return _request_head(request, stopped, host, base, authorization)
+    return _pieces(request, stopped, host, base, authorization)
 
 
-def _request_head(
+def _pieces(
     request: Outgoing, stopped: AbstractSet[bytes], host: bytes, base: str, authorization: bytes | None
-) -> bytes:
-    length = request.length
+) -> tuple[list[bytes], int]:
+    length, length_at = request.length, 0
     own_host, own_authorization = host, authorization
     hops = []
     line = f"{request.method} {base}{request.target} HTTP/1.1\r\n"
@@ -114,10 +145,10 @@ def _request_head(
             if lower == b"content-length" and length is not None:
                 # Where the client has written it: nothing moves without need.
                 pieces += (name, b": %d\r\n" % length)
-                length = None
+                length, length_at = None, len(pieces) - 1
             elif lower == b"connection" and not (tokens := _tokens(value)) <= stopped:
                 # What it names has perhaps been written already.
-                return _request_head(request, stopped | tokens, own_host, base, own_authorization)
+                return _pieces(request, stopped | tokens, own_host, base, own_authorization)
             if lower in stopped:
                 continue
             if lower == b"x-forwarded-for":
@@ -131,7 +162,8 @@ def _request_head(
     if host:
         pieces[1] = b"Host: %b\r\n" % host
     if length is not None:
-        pieces.append(b"Content-Length: %d\r\n" % length)
+        pieces += (b"Content-Length", b": %d\r\n" % length)
+        length_at = len(pieces) - 1
     elif request.chunked:
         pieces.append(b"Transfer-Encoding: chunked\r\n")
     if authorization is not None:
@@ -145,7 +177,7 @@ def _request_head(
         pieces.append(b"Connection: Upgrade\r\nUpgrade: %b\r\n" % wanted)
     pieces += [b"%b: %b\r\n" % each for each in request.extra]
     pieces.append(b"\r\n")
-    return b"".join(pieces)
+    return pieces, length_at
 
 
 def _tokens(value: bytes) -> frozenset[bytes]:

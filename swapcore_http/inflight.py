@@ -4,16 +4,14 @@ A request is on its way from when its model is known until it is answered,
 also while it waits.
 """
 
-import asyncio
 import time
 from collections.abc import Iterator, Mapping
 from itertools import count
 from typing import Any, Protocol
 
-from aiohttp import web
 from attrs import define, field
 
-from swapcore_http.accesslog import client_of
+from swapcore_http.accesslog import Sender, client_of
 from swapcore_http.activity.captures import RawFields, raw_redacted, redacted
 from swapcore_http.activity.entries import timestamp
 from swapcore_http.activity.recording import Recording
@@ -49,19 +47,26 @@ class Heard:
         """Note nothing: it is on its way no more."""
 
 
+class Answerer(Protocol):
+    """What has a request answered: a task, or what does without one."""
+
+    def cancel(self) -> object:
+        """End that."""
+
+
 @define(eq=False, repr=False)
 class Flight:
     """One request that is on its way."""
 
     number: int
-    request: web.Request
+    request: Sender
     model: str
     """The id of the model that it is for."""
 
     path: str
     """What that is asked for, without the query."""
 
-    task: "asyncio.Task[Any] | None"
+    answerer: "Answerer | None"
     """What has it answered."""
 
     arrived: float
@@ -132,9 +137,9 @@ class InFlight:
     def __len__(self) -> int:
         return len(self._flights)
 
-    def begin(self, request: web.Request, model: str, path: str) -> Flight:
-        """Take a request in, which the present task has answered and will `end`."""
-        flight = Flight(next(self._numbers), request, model, path, asyncio.current_task(), time.monotonic())
+    def begin(self, request: Sender, model: str, path: str, answerer: Answerer | None) -> Flight:
+        """Take a request in; whoever has it answered will `end` it."""
+        flight = Flight(next(self._numbers), request, model, path, answerer, time.monotonic())
         self._flights[flight.number] = flight
         if self.watcher is not None:
             self.watcher.began(flight)
@@ -152,8 +157,8 @@ class InFlight:
 
     def cancel(self, flight: Flight) -> bool:
         """End a request wherever it is on its way; False if that cannot be done."""
-        if flight.task is None:
+        if flight.answerer is None:
             return False
         flight.cancelled = True
-        flight.task.cancel()
+        flight.answerer.cancel()
         return True

@@ -96,8 +96,21 @@ class Lease:
         """The id of the model that is leased."""
         return self.arrived.model
 
+    def take(self) -> None:
+        """Enter it without waiting, right after `Driver.lets_in` has said that this can be done."""
+        self._driver._arrive(self)
+        assert isinstance(self._answer, Forward)  # noqa: S101 - it was asked beforehand.
+
+    def give_back(self) -> None:
+        """Leave it; does nothing once it is left."""
+        self._driver._release(self)
+        # Who was to be told holds the lease as well: they would stay until the garbage is looked for.
+        self._on_cut.clear()
+
     async def __aenter__(self) -> Self:
-        """Wait until the engine forwards or rejects this caller."""
+        """Wait until the engine forwards or rejects this caller; does nothing for one that is taken."""
+        if self.since is not None:
+            return self
         self._driver._arrive(self)
         if self._answer is None:
             self._answered = once()
@@ -120,9 +133,7 @@ class Lease:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Give the room back."""
-        self._driver._release(self)
-        # Who was to be told holds the lease as well: they would stay until the garbage is looked for.
-        self._on_cut.clear()
+        self.give_back()
 
     def on_cut(self, tell: Callable[[str], None]) -> None:
         """Call `tell` with the reason when the lease is cut; at once if it is already."""

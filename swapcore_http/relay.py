@@ -112,10 +112,17 @@ class Relay:
         delivery: Where the answer goes.
         tap: Listens to it, if anybody does.
         upgrade: Whether the upstream may switch protocols.
+        turned: Called when it is over or held back, by who does not wait for that with `finish`.
     """
 
     def __init__(
-        self, method: str, delivery: Delivery, *, tap: Tap | None = None, upgrade: bool = False
+        self,
+        method: str,
+        delivery: Delivery,
+        *,
+        tap: Tap | None = None,
+        upgrade: bool = False,
+        turned: Callable[[], None] | None = None,
     ) -> None:
         self.framing = Framing(method)
         self.heard = False
@@ -132,6 +139,9 @@ class Relay:
 
         self.switched: Switched | None = None
 
+        self.error: Exception | None = None
+        """Why it ended before its time, if it did."""
+
         self._delivery = delivery
         self._tap = tap
         self._upgrade = upgrade
@@ -140,7 +150,7 @@ class Relay:
         self._timer: asyncio.TimerHandle | None = None
         self._asked_at = self._heard_at = 0.0
         self._held_back = False
-        self._error: Exception | None = None
+        self._turned = turned
         self._turn: asyncio.Future[None] | None = None
 
     # What the task says that handles the request
@@ -166,12 +176,12 @@ class Relay:
         while not self.over:
             if self._held_back:
                 await self.unless_over(drain())
-                self._go_on()
+                self.go_on()
             else:
                 self._turn = self._loop.create_future()
                 await self._turn
-        if self._error is not None:
-            raise self._error
+        if self.error is not None:
+            raise self.error
 
     async def unless_over(self, other: Coroutine[Any, Any, None]) -> None:
         """Wait for something else, but not longer than the answer lasts."""
@@ -187,7 +197,15 @@ class Relay:
     def let_go(self) -> None:
         """Take it that the client is gone; the upstream may finish for nobody."""
         self._delivery = Nowhere()
-        self._go_on()
+        self.go_on()
+
+    def go_on(self) -> None:
+        """Read from the upstream again, because the client takes more."""
+        if self._held_back:
+            self._held_back = False
+            self._heard_at = self._loop.time()
+            if self.connection is not None and not self.connection.transport.is_closing():
+                self.connection.transport.resume_reading()
 
     def fail(self, error: Exception) -> None:
         """End the answer here; does nothing once it is over."""
@@ -281,14 +299,6 @@ class Relay:
         self.switched = Switched(head, connection, early)
         self._end(None)
 
-    def _go_on(self) -> None:
-        """Read from the upstream again."""
-        if self._held_back:
-            self._held_back = False
-            self._heard_at = self._loop.time()
-            if self.connection is not None and not self.connection.transport.is_closing():
-                self.connection.transport.resume_reading()
-
     # The end
 
     def _complete(self) -> None:
@@ -298,7 +308,7 @@ class Relay:
 
     def _end(self, error: Exception | None) -> None:
         self.over = True
-        self._error = error
+        self.error = error
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -307,6 +317,12 @@ class Relay:
         self._wake()
 
     def _wake(self) -> None:
+        turned = self._turned
+        if turned is not None:
+            if self.over:
+                # It holds this relay, and they would stay until the garbage is looked for.
+                self._turned = None
+            turned()
         turn = self._turn
         if turn is not None and not turn.done():
             turn.set_result(None)

@@ -1,5 +1,6 @@
 """What is known of a request on its way to whoever answers it?"""
 
+import asyncio
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -8,9 +9,10 @@ from attrs import define, evolve, field
 
 from swapcore_http.activity.recording import Recording
 from swapcore_http.activity.unpacking import acceptable
-from swapcore_http.auth import Identity
+from swapcore_http.auth import Headers, Identity
 from swapcore_http.bodies import Body
 from swapcore_http.browsers import is_listed
+from swapcore_http.config import Config
 from swapcore_http.forward import Manner
 from swapcore_http.framing import Fields
 from swapcore_http.inflight import Flight, Heard
@@ -22,7 +24,7 @@ from swapcore_http.waiting.wait import Wait
 if TYPE_CHECKING:
     from swapcore_http.otel import Trace
 
-__all__ = ["Asked"]
+__all__ = ["Asked", "for_pages", "readable"]
 
 
 @define(eq=False, repr=False)
@@ -54,7 +56,7 @@ class Asked:
 
     def show(self, model: str) -> None:
         """Have it listed among those that are on their way to that model."""
-        self.flight = self.context.inflight.begin(self.request, model, self.path)
+        self.flight = self.context.inflight.begin(self.request, model, self.path, asyncio.current_task())
 
     def record(self, model: str, metadata: Mapping[str, Any]) -> None:
         """Have it remembered, with this."""
@@ -97,10 +99,10 @@ class Asked:
 
     def cancelled_by_operator(self) -> bool:
         """Tell whether an operator has ended it, and not its client; then its task may go on."""
-        flight = self.flight
-        if flight is None or not flight.cancelled or flight.task is None:
+        task = asyncio.current_task()
+        if self.flight is None or not self.flight.cancelled or task is None:
             return False
-        flight.task.uncancel()
+        task.uncancel()
         return True
 
     # How it is to be forwarded
@@ -132,17 +134,11 @@ class Asked:
         recording, headers = self.recording, self.request.headers
         if recording is not None:
             recording.leased(run)
-            accepted = headers.get("Accept-Encoding")
-            if accepted is not None and (readable := acceptable(accepted)) != accepted:
-                added = ((b"Accept-Encoding", readable.encode("latin-1")), *added)
+            accepted = readable(headers)
+            if accepted:
+                added = (*accepted, *added)
                 without |= {b"accept-encoding"}
-        listed = self.context.config.cors_origins
-        if listed:
-            origin = headers.get("Origin")
-            extra = (*extra, (b"Vary", b"Origin"))
-            if origin is not None and is_listed(origin, listed):
-                # The page that asks may read the answer.
-                extra = (*extra, (b"Access-Control-Allow-Origin", origin.encode(errors="surrogateescape")))
+        extra = (*extra, *for_pages(self.context.config, headers))
         tap: Tap | None = recording
         if recording is None and self.flight is not None:
             # Who looks at it sees how far it is all the same.
@@ -155,6 +151,29 @@ class Asked:
     def kept_back(self, *, forward_auth: bool) -> frozenset[bytes]:
         """Name the fields that carry a key of this server, and are not to go further."""
         return frozenset() if forward_auth else self.identity.fields
+
+
+def readable(headers: Headers) -> Fields:
+    """Return the `Accept-Encoding` that an upstream gets in place of the client's, if that must not pass.
+
+    An answer is packed only in ways that can be unpacked, if anybody listens to it.
+    """
+    accepted = headers.get("Accept-Encoding")
+    if accepted is None or (kept := acceptable(accepted)) == accepted:
+        return ()
+    return ((b"Accept-Encoding", kept.encode("latin-1")),)
+
+
+def for_pages(config: Config, headers: Headers) -> Fields:
+    """Return what an answer says so that pages may read it, if there are such that may."""
+    listed = config.cors_origins
+    if not listed:
+        return ()
+    origin = headers.get("Origin")
+    vary = (b"Vary", b"Origin")
+    if origin is None or not is_listed(origin, listed):
+        return (vary,)
+    return (vary, (b"Access-Control-Allow-Origin", origin.encode(errors="surrogateescape")))
 
 
 def _with_fields(manner: Manner, fields: Mapping[str, str]) -> Manner:

@@ -10,6 +10,7 @@ from swapcore_http.auth import Caller, Identity, Keyring
 from swapcore_http.bodies import Bodies
 from swapcore_http.config import Config, Names, PeerModel, ProfileConfig
 from swapcore_http.driver import Driver
+from swapcore_http.filters import Changes
 from swapcore_http.inflight import InFlight
 from swapcore_http.logstreams import LogStreams
 from swapcore_http.peers import Peers
@@ -86,6 +87,12 @@ class Context:
     _ways: dict[str, Way] = field(factory=dict, init=False)
     """Those to the models of the present configuration that were asked."""
 
+    _plain: dict[str, Way] = field(factory=dict, init=False)
+    """Those that `plain_way` has found, by the names that callers use."""
+
+    _names_of_plain: Names | None = field(default=None, init=False)
+    """The meaning of names that they were found by."""
+
     def __attrs_post_init__(self) -> None:
         self.places = Places(self.driver)
         self.wishes = Wishes(self.driver)
@@ -96,6 +103,26 @@ class Context:
         way = self._ways.get(model)
         if way is None and (found := self.config.models.get(model)) is not None:
             way = self._ways[model] = Way.to(found, self.config, self.driver)
+        return way
+
+    def plain_way(self, name: str) -> Way | None:
+        """Find the way to the model that is asked by that name, if its requests pass as they are.
+
+        That is so unless a profile or a selector has a say in what the name
+        means, or the model's upstream gets another name or other parameters.
+        """
+        if self.active is not None:
+            return None
+        names = self.names
+        if names is not self._names_of_plain:
+            self._names_of_plain, self._plain = names, {}
+        way = self._plain.get(name)
+        if way is None and names.selector(name) is None and isinstance(target := names.target(name), str):
+            found = self.way(target)
+            if found is None or found.model.use_model_name:
+                return None
+            if not Changes(None, found.model.filters, name).look_inside:
+                way = self._plain[name] = found
         return way
 
     @property

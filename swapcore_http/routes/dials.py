@@ -7,9 +7,7 @@ are believed, make neither better than the key has it.
 import re
 from http import HTTPStatus
 
-from aiohttp import web
-
-from swapcore_http.auth import Caller
+from swapcore_http.auth import Caller, Headers
 from swapcore_http.responses import ApiError
 
 __all__ = ["PATIENCE", "PRIORITY", "dials_of"]
@@ -27,13 +25,11 @@ WHOLE = re.compile(r"[-+]?[0-9]{1,9}")
 SECONDS = re.compile(r"inf|[0-9]{1,9}(?:\.[0-9]{1,9})?")
 
 
-def dials_of(
-    request: web.Request, caller: Caller, priority: int, *, believed: bool
-) -> tuple[int, float | None]:
+def dials_of(headers: Headers, caller: Caller, priority: int, *, believed: bool) -> tuple[int, float | None]:
     """Return a caller's priority, and its patience in seconds; `None` for the model's.
 
     Args:
-        request: What it sends.
+        headers: What it sends.
         caller: What its key says.
         priority: The model's.
         believed: Whether header fields count.
@@ -45,15 +41,15 @@ def dials_of(
         priority = caller.priority
     patience = caller.patience
     if believed:
-        asked, wait = _asked_priority(request, priority), _asked_patience(request)
+        asked, wait = _asked_priority(headers, priority), _asked_patience(headers)
         priority = asked if caller.priority is None else min(asked, priority)
         if wait is not None:
             patience = wait if patience is None else max(wait, patience)
     return priority, patience
 
 
-def _asked_priority(request: web.Request, default: int) -> int:
-    text = request.headers.get(PRIORITY)
+def _asked_priority(headers: Headers, default: int) -> int:
+    text = headers.get(PRIORITY)
     if text is None:
         return default
     if not WHOLE.fullmatch(text) or abs(int(text)) > MAX_PRIORITY:
@@ -61,8 +57,8 @@ def _asked_priority(request: web.Request, default: int) -> int:
     return int(text)
 
 
-def _asked_patience(request: web.Request) -> float | None:
-    text = request.headers.get(PATIENCE)
+def _asked_patience(headers: Headers) -> float | None:
+    text = headers.get(PATIENCE)
     if text is None:
         return None
     if not SECONDS.fullmatch(text):

@@ -11,7 +11,7 @@ from attrs import evolve, frozen
 
 from swapcore_http.routes import inference
 
-__all__ = ["FULL", "NEEDS", "Effect", "Need", "need_of", "needs_of"]
+__all__ = ["FULL", "INFER", "NEEDS", "Effect", "Need", "need_of", "needs_of"]
 
 
 class Effect(enum.Enum):

@@ -13,6 +13,7 @@ from aiohttp import web
 from swapcore_http.activity.recording import GONE
 from swapcore_http.bodies import Body
 from swapcore_http.config import PeerModel
+from swapcore_http.conversation import Handed, handed_to
 from swapcore_http.driver import RefusedError
 from swapcore_http.forward import forward
 from swapcore_http.lease import Lease, NotUpError
@@ -28,11 +29,12 @@ from swapcore_http.waiting.marked import STREAMED
 from swapcore_http.waiting.wait import Wait
 from swapcore_http.websockets import Loose, is_websocket
 
-__all__ = ["QUERIED", "serve"]
+__all__ = ["HUNG_UP", "QUERIED", "cancelled", "serve"]
 
 logger = logging.getLogger(__name__)
 
 CANCELLED: Final = "the request was cancelled by an operator"
+HUNG_UP: Final = "the client hung up"
 
 QUERIED: Final = ("/v1/audio/voices", "/sdapi/v1/loras", "/props")
 """Where a GET asks a model for something, and names it in its query."""
@@ -66,7 +68,16 @@ async def serve(
     """
     asked = Asked(request, context, request[IDENTITY], target, target.partition("?")[0], body)
     model = who.qualified if isinstance(who, PeerModel) else who
-    if recorded is not None:
+    handed = handed_to(request)
+    if handed is not None and handed.lease.model != model:
+        # Another configuration has come in between.
+        handed.drop()
+        handed = None
+    if handed is not None and handed.recording is not None:
+        asked.flight, asked.recording = handed.flight, handed.recording
+        if asked.flight is not None:
+            asked.flight.answerer = asyncio.current_task()
+    elif recorded is not None:
         asked.show(model)
         asked.record(model, recorded)
     elif _is_shown(asked, who):
@@ -74,7 +85,7 @@ async def serve(
     try:
         if isinstance(who, PeerModel):
             return await ask_peer(asked, who)
-        return await _ask_model(asked, who)
+        return await _ask_model(asked, who, handed)
     except ApiError as error:
         asked.failed(error.status, error.message)
         error.headers = {MODEL: shown(model), **error.headers}
@@ -83,14 +94,15 @@ async def serve(
         return await asked.tell(error)
     except asyncio.CancelledError:
         if not asked.cancelled_by_operator():
-            asked.failed(GONE, "the client hung up")
+            asked.failed(GONE, HUNG_UP)
             raise
         # It is not the client who has ended it, and it is to be told.
-        asked.failed(HTTPStatus.SERVICE_UNAVAILABLE, CANCELLED)
-        headers = {MODEL: shown(model), "x-should-retry": "false"}
+        told = cancelled()
+        asked.failed(told.status, told.message)
+        told.headers = {MODEL: shown(model), **told.headers}
         if not asked.begun:
-            raise ApiError(HTTPStatus.SERVICE_UNAVAILABLE, CANCELLED, headers) from None
-        return await asked.tell(ApiError(HTTPStatus.SERVICE_UNAVAILABLE, CANCELLED, headers))
+            raise told from None
+        return await asked.tell(told)
     except Exception as error:
         asked.failed(HTTPStatus.INTERNAL_SERVER_ERROR, "")
         if not asked.begun:
@@ -98,17 +110,21 @@ async def serve(
         logger.exception("%s %s failed", request.method, request.rel_url.raw_path)
         return await asked.tell(unexpected_error(error))
     finally:
+        if handed is not None:
+            handed.lease.give_back()
         asked.close()
 
 
-async def _ask_model(asked: Asked, model: str) -> web.StreamResponse:
-    """Have a model of this machine answer, once it is its turn."""
+async def _ask_model(asked: Asked, model: str, handed: Handed | None) -> web.StreamResponse:
+    """Have a model of this machine answer, once it is its turn, or with the lease that it has already."""
     request, context = asked.request, asked.context
     way = context.way(model)
     if way is None:
         raise gone_model(model)
     caller = asked.identity.caller
-    priority, patience = dials_of(request, caller, way.priority, believed=context.config.caller_headers)
+    priority, patience = dials_of(
+        request.headers, caller, way.priority, believed=context.config.caller_headers
+    )
     if priority and asked.recording is not None:
         asked.recording.metadata = {**asked.recording.metadata, "fifo_priority": priority}
 
@@ -129,20 +145,23 @@ async def _ask_model(asked: Asked, model: str) -> web.StreamResponse:
     try:
         if is_websocket(request):
             return await _tunnel(asked, way, lend)
-        lease = lend()
+        lease = lend() if handed is None else handed.lease
         # Holding itself, it would stay until the garbage is looked for.
         lease.meanwhile = partial(_wait, asked, way, lease.ticket)
         async with lease:
             extra = way.extra
             milliseconds = round(((lease.since or asked_at) - asked_at) * 1000)
-            if milliseconds:
+            if milliseconds > 0:
                 extra = (extra[0], (NOT_WAITED[0], b"%d" % milliseconds))
             without = asked.kept_back(forward_auth=way.model.forward_auth)
             manner = asked.manner(lease.run, extra, way.limits, without=without, drain=way.drain)
             to = context.upstreams
             if asked.wait is not None and asked.begun:
                 return await asked.wait.answer(lease, to, target=asked.target, body=asked.body, manner=manner)
-            return await forward(request, lease, to, target=asked.target, body=asked.body, manner=manner)
+            after = None if handed is None else handed.error
+            return await forward(
+                request, lease, to, target=asked.target, body=asked.body, manner=manner, after=after
+            )
     except RefusedError as refused:
         waited = {WAITED: str(round((context.driver.now() - asked_at) * 1000))}
         # A name for it here would be held by it, and keep the request until the garbage is looked for.
@@ -178,6 +197,11 @@ def _wait(asked: Asked, way: Way, ticket: int) -> AbstractAsyncContextManager[ob
         request, way.model.id, ticket, context.places, asked.body, keep_alive, narrates, {MODEL: way.name}
     )
     return wait
+
+
+def cancelled() -> ApiError:
+    """Say that an operator has ended a request."""
+    return ApiError(HTTPStatus.SERVICE_UNAVAILABLE, CANCELLED, {"x-should-retry": "false"})
 
 
 def _is_shown(asked: Asked, who: Target) -> bool:

@@ -359,11 +359,12 @@ def test_the_short_way_finds_what_the_long_way_finds(text: str, whole: bool) -> 
     if whole:
         text = '{"a": 1, ' + text + ', "b": {"model2": "y"}}'
     body = text.encode()
-    short = extract._in_plain_json(text, body)
-    if short is not None:
+    if extract._in_plain_json(text) is not None:
+        short = extract._in_json(body)
         assert extract._in_any_json(text, body) == short
+        assert extract.plain_name(body) == short.name
 
 
 def test_plain_bodies_take_the_short_way() -> None:
     for body in (b'{"model":"a","x":[{"y":1}]}', '{"x": "ä\\u00e9", "model" : "ä"}'.encode()):
-        assert extract._in_plain_json(body.decode(), body) is not None
+        assert extract.plain_name(body) is not None

@@ -1,0 +1,163 @@
+"""What is the same for all the requests that a client sends alike?
+
+Programs send the same header fields again and again, on connections that they
+keep. Who they are, what they may do and what their upstream gets to see of
+these fields is found out once for all of them.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from aiohttp.http_parser import RawRequestMessage
+from attrs import define, field, frozen
+from multidict import CIMultiDictProxy
+
+from swapcore_http.auth import Identity
+from swapcore_http.config import Config
+from swapcore_http.framing import Fields
+from swapcore_http.gate import check, check_host
+from swapcore_http.headers import HeadAround, Outgoing
+from swapcore_http.responses import ApiError
+from swapcore_http.routes.asked import for_pages, readable
+from swapcore_http.routes.context import Context
+from swapcore_http.routes.dials import dials_of
+from swapcore_http.routes.needs import INFER
+from swapcore_http.routes.ways import Way
+from swapcore_http.upstreams import Origin
+
+__all__ = ["Asker", "Going", "but_for_length"]
+
+LENGTHS: Final = (b"Content-Length", b"content-length")
+"""How clients write the one field that differs from one request to the next."""
+
+
+def but_for_length(fields: Fields) -> Fields:
+    """Return a request's fields without the length of its body."""
+    return tuple([each for each in fields if each[0] not in LENGTHS])
+
+
+@frozen(eq=False, repr=False)
+class Sent:
+    """What a request says of who sends it: see `accesslog.Sender`."""
+
+    method: str
+    headers: CIMultiDictProxy[str]
+    remote: str | None
+
+
+@define(eq=False, repr=False)
+class Going:
+    """How the requests of one asker go to one model."""
+
+    way: Way
+    target: str
+    """What is asked for."""
+
+    priority: int
+    patience: float | None
+    extra: Fields
+    """What its answers say besides."""
+
+    metadata: Mapping[str, Any]
+    """What is to be remembered of them."""
+
+    _asker: "Asker"
+    _origin: Origin | None = field(default=None, init=False)
+    _head: HeadAround | None = field(default=None, init=False)
+
+    @property
+    def remote(self) -> str | None:
+        """Where they come from."""
+        return self._asker.sent.remote
+
+    def head(self, origin: Origin, length: int) -> bytes:
+        """Write the head of such a request whose body has that many bytes.
+
+        Args:
+            origin: Where the run that gets it answers.
+            length: The bytes of the body.
+        """
+        if self._head is None or self._origin is not origin:
+            self._origin, self._head = origin, self._around(origin)
+        return self._head.with_length(length)
+
+    def _around(self, origin: Origin) -> HeadAround:
+        asker = self._asker
+        accepted = readable(asker.sent.headers)
+        without = frozenset[bytes]() if self.way.model.forward_auth else asker.identity.fields
+        outgoing = Outgoing(
+            "POST",
+            self.target,
+            asker.fields,
+            client=asker.sent.remote,
+            length=0,
+            without=without | {b"accept-encoding"} if accepted else without,
+            extra=accepted,
+        )
+        return HeadAround.of(outgoing, host=origin.name, base=origin.base, authorization=origin.authorization)
+
+
+@define(eq=False, repr=False)
+class Asker:
+    """Who sends such requests. Those of one connection are compared with the last one only."""
+
+    fields: Fields
+    """Their header fields as they came, but for the length."""
+
+    config: Config
+    """The configuration for which all that holds."""
+
+    sent: Sent
+    identity: Identity
+    _going: Going | None = field(default=None, init=False)
+    """How the last of them went."""
+
+    @classmethod
+    def of(
+        cls, message: RawRequestMessage, fields: Fields, remote: str | None, context: Context
+    ) -> "Asker | None":
+        """Find out who sends a request; `None` if it takes a closer look to answer that one.
+
+        Args:
+            message: The request.
+            fields: Its header fields, but for the length.
+            remote: Where it comes from.
+            context: The server.
+        """
+        headers = message.headers
+        sent = Sent(message.method, headers, remote)
+        identity = context.keyring.identify(headers)
+        # All but JSON may name its model in other places, and who may ask some models only is asked for each.
+        if (
+            identity is None
+            or not identity.caller.is_for_all
+            or "Expect" in headers
+            or "application/json" not in headers.get("Content-Type", "").lower()
+        ):
+            return None
+        try:
+            check_host(sent, context)
+            check(sent, context, INFER, identity)
+        except ApiError:
+            # Whoever looks closer says so.
+            return None
+        return cls(fields, context.config, sent, identity)
+
+    def to(self, way: Way, target: str) -> Going | None:
+        """Find out how a request for that goes to that model; `None` likewise."""
+        going = self._going
+        if going is not None and going.way is way and going.target == target:
+            return going
+        caller, config = self.identity.caller, self.config
+        try:
+            priority, patience = dials_of(
+                self.sent.headers, caller, way.priority, believed=config.caller_headers
+            )
+        except ApiError:
+            return None
+        metadata: dict[str, Any] = {} if caller.name is None else {"key": caller.name}
+        if priority:
+            metadata["fifo_priority"] = priority
+        extra = (*way.extra, *for_pages(config, self.sent.headers))
+        going = self._going = Going(way, target, priority, patience, extra, metadata, self)
+        return going

@@ -1,0 +1,231 @@
+"""How does a request get its answer without a task, and what if that comes to nothing?
+
+Everything happens in callbacks: of the upstream's connection through a
+`Relay`, of the client's through its `Conversation`, of the lease.
+"""
+
+import asyncio
+import logging
+from typing import Final
+
+from aiohttp import StreamReader
+from aiohttp.http_parser import RawRequestMessage
+from multidict import CIMultiDictProxy
+
+from swapcore_http.activity.recording import GONE
+from swapcore_http.conversation import Conversation, Handed
+from swapcore_http.delivery import Alone
+from swapcore_http.forward import ClientGoneError, CutError
+from swapcore_http.headers import Client
+from swapcore_http.lease import Lease
+from swapcore_http.relay import LOSS_SHOWS_WITHIN, Relay, SilentError, UpstreamLostError
+from swapcore_http.routes.askers import Going
+from swapcore_http.routes.context import Context
+from swapcore_http.routes.serving import HUNG_UP, cancelled
+
+__all__ = ["Passage", "again"]
+
+logger = logging.getLogger(__name__)
+
+CLIENT: Final = Client(1, keep_alive=True)
+"""Whoever asks in this way."""
+
+
+class Passage:
+    """One request on its way; it is the `Sender` and the `Answerer` of its flight as well.
+
+    Args:
+        context: The server.
+        conversation: The client's.
+        message: The request.
+        body: Its body, for which there is room.
+        going: How it goes to its model.
+        lease: It is entered.
+    """
+
+    __slots__ = (
+        "_body",
+        "_client_gone",
+        "_context",
+        "_conversation",
+        "_delivery",
+        "_flight",
+        "_going",
+        "_lease",
+        "_message",
+        "_over",
+        "_recording",
+        "_relay",
+        "_transport",
+    )
+
+    def __init__(
+        self,
+        context: Context,
+        conversation: Conversation,
+        message: RawRequestMessage,
+        body: bytes,
+        *,
+        going: Going,
+        lease: Lease,
+    ) -> None:
+        self._context = context
+        self._conversation = conversation
+        self._message = message
+        self._body = body
+        self._going = going
+        self._lease = lease
+        self._client_gone = False
+        self._over = False
+        recorder = context.recorder
+        kept = body if len(body) <= recorder.captures.limit else None
+        recording = self._recording = recorder.begin(going.way.model.id, message.path, message.headers, kept)
+        recording.metadata = going.metadata
+        self._transport = conversation.transport
+        self._delivery = Alone(conversation.transport, CLIENT, going.extra)
+        self._relay = Relay("POST", self._delivery, tap=recording, turned=self._turned)
+
+    def begin(self) -> bool:
+        """Send the request on an idle connection, and say whether there is one."""
+        context, lease, relay = self._context, self._lease, self._relay
+        if not context.upstreams.take(lease.run, relay):
+            context.bodies.give_back(len(self._body))
+            return False
+        going = self._going
+        origin = context.upstreams.origin(lease.run, lease.url)
+        connection = relay.connection
+        assert connection is not None  # noqa: S101 - it was taken.
+        flight = self._flight = context.inflight.begin(self, going.way.model.id, self._message.path, self)
+        flight.ticket = lease.ticket
+        flight.answer = self._recording
+        self._recording.leased(lease.run)
+        lease.on_cut(self._cut)
+        self._conversation.began(self)
+        connection.transport.write(going.head(origin, len(self._body)) + self._body)
+        relay.asked(going.way.limits)
+        return True
+
+    # What is shown of it
+
+    @property
+    def method(self) -> str:
+        """See `Sender`."""
+        return self._message.method
+
+    @property
+    def headers(self) -> CIMultiDictProxy[str]:
+        """See `Sender`."""
+        return self._message.headers
+
+    @property
+    def remote(self) -> str | None:
+        """See `Sender`."""
+        return self._going.remote
+
+    # What others say
+
+    def go_on(self) -> None:
+        """Hear that the client takes more bytes."""
+        self._relay.go_on()
+
+    def client_gone(self) -> None:
+        """Hear that the client has hung up."""
+        if self._over:
+            return
+        self._client_gone = True
+        if self._relay.over:
+            # It is being looked into why the answer broke off.
+            return
+        if self._going.way.drain:
+            self._relay.let_go()
+        else:
+            self._relay.fail(ClientGoneError())
+
+    def cancel(self) -> None:
+        """End it, because an operator wants that."""
+        if self._over:
+            return
+        error = cancelled()
+        if self._delivery.begun:
+            self._recording.failed(error.status, error.message)
+            self._break_off()
+        else:
+            self._hand_over(error)
+
+    def _cut(self, why: str) -> None:
+        self._relay.fail(CutError(self._lease.model, why))
+
+    # The end
+
+    def _turned(self) -> None:
+        """Hear that the relay is over, or that the client takes no more for now."""
+        relay = self._relay
+        if self._over:
+            return
+        if not relay.over:
+            if not self._conversation.writing_paused:
+                # It takes more already, or its transport has other limits.
+                asyncio.get_running_loop().call_soon(relay.go_on)
+            return
+        error = relay.error
+        if error is None or self._client_gone:
+            self._end()
+        elif not self._delivery.begun:
+            self._hand_over(error)
+        elif isinstance(error, UpstreamLostError) and not isinstance(error, CutError | SilentError):
+            # If the upstream has died, the news of that says why. A lease that came back before it would
+            # let the dead one be evicted, as if it had never failed.
+            asyncio.get_running_loop().call_later(LOSS_SHOWS_WITHIN, self._broken_off, error)
+        else:
+            self._broken_off(error)
+
+    def _broken_off(self, error: Exception) -> None:
+        if self._lease.cut is not None:
+            error = CutError(self._lease.model, self._lease.cut)
+        logger.warning("%s: an answer broke off: %s", self._lease.model, error)
+        self._break_off()
+
+    def _break_off(self) -> None:
+        """Break the client's connection off so that it can see that the answer is not whole."""
+        if self._transport is not None:
+            self._transport.abort()
+        self._end()
+
+    def _end(self) -> None:
+        """Note that it is over."""
+        self._over = True
+        self._relay.fail(ClientGoneError())
+        if self._client_gone:
+            self._recording.failed(GONE, HUNG_UP)
+        self._lease.give_back()
+        self._context.recorder.close(self._recording)
+        self._context.inflight.end(self._flight)
+        self._context.bodies.give_back(len(self._body))
+        # Each holds the other: they would stay until the garbage is looked for.
+        del self._flight
+        self._conversation.ended(keep_alive=self._delivery.keep_alive)
+
+    def _hand_over(self, error: Exception) -> None:
+        """Have aiohttp's task go on with it, which can wait, and can say what went wrong."""
+        self._over = True
+        self._relay.fail(ClientGoneError())
+        self._context.bodies.give_back(len(self._body))
+        flight = self._flight
+        flight.answerer, flight.cancelled = None, False
+        handed = Handed(self._lease, self._recording, flight, error, self._drop)
+        self._conversation.hand_over(handed, self._message, again(self._conversation, self._body))
+
+    def _drop(self) -> None:
+        """Let go of what was handed over to nobody."""
+        self._recording.failed(GONE, HUNG_UP)
+        self._lease.give_back()
+        self._context.recorder.close(self._recording)
+        self._context.inflight.end(self._flight)
+
+
+def again(conversation: Conversation, body: bytes) -> StreamReader:
+    """Return a body that was read so that it can be read once more."""
+    payload = StreamReader(conversation, max(len(body), 1), loop=asyncio.get_running_loop())
+    payload.feed_data(body)
+    payload.feed_eof()
+    return payload
