@@ -25,9 +25,20 @@ from swapcore_http.inflight import Flight
 from swapcore_http.lease import Lease
 from swapcore_http.misspoken import answer_misspoken
 
-__all__ = ["INTERCEPTOR", "Conversation", "Handed", "Interceptor", "Passing", "Runner", "handed_to"]
+__all__ = [
+    "INTERCEPTOR",
+    "Conversation",
+    "Handed",
+    "Interceptor",
+    "Message",
+    "Passing",
+    "Runner",
+    "content_of",
+    "handed_to",
+]
 
 Message = tuple[RawRequestMessage, StreamReader]
+"""A request as it is read, and its body."""
 
 
 class Passing(Protocol):
@@ -59,22 +70,21 @@ class Handed:
 class Interceptor(Protocol):
     """Answers requests without a task."""
 
-    def wants(self, conversation: "Conversation", message: RawRequestMessage) -> bool:
+    def wants(self, conversation: "Conversation", message: RawRequestMessage, payload: StreamReader) -> bool:
         """Tell whether such a request should be kept back until its body is here."""
 
-    def take(
-        self, conversation: "Conversation", message: RawRequestMessage, payload: StreamReader
-    ) -> StreamReader | None:
-        """Answer it, and return nothing; or return the body for who does so instead.
+    def take(self, conversation: "Conversation", message: RawRequestMessage, payload: StreamReader) -> bool:
+        """Answer it, or say that this has to be done by somebody else.
 
         Args:
             conversation: Told by `began`, and by `ended` or `hand_over`.
             message: The request.
-            payload: Its body, which is whole.
+            payload: Its body, which is whole; it is to be left as it is: see `content_of`.
         """
 
+    @property
     def is_open(self) -> bool:
-        """Tell whether connections live on."""
+        """Whether connections live on."""
 
 
 INTERCEPTOR = web.AppKey("INTERCEPTOR", Interceptor)
@@ -97,6 +107,7 @@ class Server(web.Server):
     """Makes what talks to each client."""
 
     interceptor: Interceptor | None = None
+    """Answers requests without a task, if anything does."""
 
     def __call__(self) -> web.RequestHandler:
         """Talk to one more."""
@@ -106,7 +117,8 @@ class Server(web.Server):
 class Conversation(web.RequestHandler):
     """Talks to one client.
 
-    It uses what `web.RequestHandler` does not document: `_parser`, which it
+    It uses what `web.RequestHandler` does not document (and `content_of` the
+    `_buffer` of a `StreamReader`): `_parser`, which it
     reads from; `_messages`, what was read and waits; `_waiter`, the future
     that its task waits with, and None while a request is handled;
     `_request_in_progress` and `_handler_waiter`, by which `shutdown` knows of
@@ -131,8 +143,8 @@ class Conversation(web.RequestHandler):
         self._resting: asyncio.Future[None] | None = None
         """aiohttp's own `_waiter`, while a request is kept back or answered without its task."""
 
-        self._interceptor = manager.interceptor
-        if self._interceptor is not None:
+        if manager.interceptor is not None:
+            self._interceptor = manager.interceptor
             self._parser = _Reading(self._parser, self)  # type: ignore[assignment]
 
     @property
@@ -147,24 +159,23 @@ class Conversation(web.RequestHandler):
 
     # What is read
 
-    def keeps_back(self, message: RawRequestMessage) -> bool:
+    def keeps_back(self, message: RawRequestMessage, payload: StreamReader) -> bool:
         """Keep a request back if it is wanted and nothing is being handled."""
-        waiter, path = self._waiter, self._interceptor
-        if waiter is None or waiter.done() or self._messages or path is None:
+        waiter = self._waiter
+        if waiter is None or waiter.done() or self._messages:
             return False
-        if not path.wants(self, message):
+        if not self._interceptor.wants(self, message, payload):
             return False
         self._resting, self._waiter = waiter, None
         self._request_in_progress = True
         return True
 
-    def whole(self, message: RawRequestMessage, payload: StreamReader) -> StreamReader | None:
-        """Have a request answered that was kept back, or return its body for who does so."""
-        assert self._interceptor is not None  # noqa: S101 - it has wanted the request.
-        left = self._interceptor.take(self, message, payload)
-        if left is not None:
-            self._rest()
-        return left
+    def whole(self, message: RawRequestMessage, payload: StreamReader) -> bool:
+        """Have a request answered that was kept back, or leave it to the task."""
+        if self._interceptor.take(self, message, payload):
+            return True
+        self._rest()
+        return False
 
     def give_up(self, message: RawRequestMessage, payload: StreamReader) -> None:
         """Leave to the task what was kept back."""
@@ -198,16 +209,14 @@ class Conversation(web.RequestHandler):
             self._end_progress()
             return
         parser.message_consumed()
-        assert self._interceptor is not None  # noqa: S101 - it says this.
-        if not keep_alive or self._close or self._force_close or not self._interceptor.is_open():
-            self._rest()
+        self._rest()
+        if not keep_alive or self._close or self._force_close or not self._interceptor.is_open:
             self.close()
             transport.close()
             return
         closes_at = self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
         if self._keepalive_handle is None and self._keepalive_timeout > 0:
             self._keepalive_handle = self._loop.call_at(closes_at, self._process_keepalive)
-        self._rest()
         if self._messages:
             self._wake_task()
 
@@ -286,18 +295,22 @@ class _Reading:
                 self._conversation.give_up(*held)
             raise
         if held is None:
-            if len(messages) != 1 or not self._conversation.keeps_back(messages[0][0]):
+            if len(messages) != 1 or not self._conversation.keeps_back(*messages[0]):
                 return messages, upgraded, tail
             held, messages = messages[0], ()
-        message, payload = held
-        if not payload.is_eof():
+        if not held[1].is_eof():
             self._held = held
             return messages, upgraded, tail
         self._held = None
-        left = self._conversation.whole(message, payload)
-        if left is not None:
-            messages = ((message, left), *messages)
+        if not self._conversation.whole(*held):
+            messages = (held, *messages)
         return messages, upgraded, tail
+
+
+def content_of(payload: StreamReader) -> bytes:
+    """Return all of a body that nobody has read from, and leave it to be read."""
+    pieces = payload._buffer  # noqa: SLF001 - reading would have it go on as if more were wanted.
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
 def handed_to(request: web.Request) -> Handed | None:

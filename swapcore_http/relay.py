@@ -15,7 +15,7 @@ from attrs import frozen
 
 from swapcore_http.config import TimeoutsConfig
 from swapcore_http.delivery import Delivery, Nowhere
-from swapcore_http.framing import Fields, Framing, FramingError, Head, Spans
+from swapcore_http.framing import Fields, Framing, FramingError, Head
 from swapcore_http.upstreams import USUAL, Connection
 
 __all__ = [
@@ -115,6 +115,30 @@ class Relay:
         turned: Called when it is over or held back, by who does not wait for that with `finish`.
     """
 
+    # Defaults of the class cost nothing until they change.
+    heard = False
+    """Whether a byte of the answer has come."""
+
+    over = False
+    """Whether nothing more comes of it."""
+
+    sending = False
+    """Whether the request is still on its way."""
+
+    connection: Connection | None = None
+    """The one that the answer comes on, while it does."""
+
+    switched: Switched | None = None
+
+    error: Exception | None = None
+    """Why it ended before its time, if it did."""
+
+    _limits: Limits | None = None
+    _timer: asyncio.TimerHandle | None = None
+    _asked_at = _heard_at = 0.0
+    _held_back = False
+    _turn: asyncio.Future[None] | None = None
+
     def __init__(
         self,
         method: str,
@@ -125,33 +149,10 @@ class Relay:
         turned: Callable[[], None] | None = None,
     ) -> None:
         self.framing = Framing(method)
-        self.heard = False
-        """Whether a byte of the answer has come."""
-
-        self.over = False
-        """Whether nothing more comes of it."""
-
-        self.sending = False
-        """Whether the request is still on its way."""
-
-        self.connection: Connection | None = None
-        """The one that the answer comes on, while it does."""
-
-        self.switched: Switched | None = None
-
-        self.error: Exception | None = None
-        """Why it ended before its time, if it did."""
-
         self._delivery = delivery
         self._tap = tap
         self._upgrade = upgrade
-        self._loop = asyncio.get_running_loop()
-        self._limits: Limits | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._asked_at = self._heard_at = 0.0
-        self._held_back = False
         self._turned = turned
-        self._turn: asyncio.Future[None] | None = None
 
     # What the task says that handles the request
 
@@ -160,7 +161,7 @@ class Relay:
         self.sending = False
         if limits is not NO_LIMITS and (limits.head or limits.silence) and not self.over:
             self._limits = limits
-            self._asked_at = self._heard_at = self._loop.time()
+            self._asked_at = self._heard_at = asyncio.get_running_loop().time()
             self._watch()
 
     async def finish(self, drain: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -178,14 +179,14 @@ class Relay:
                 await self.unless_over(drain())
                 self.go_on()
             else:
-                self._turn = self._loop.create_future()
+                self._turn = asyncio.get_running_loop().create_future()
                 await self._turn
         if self.error is not None:
             raise self.error
 
     async def unless_over(self, other: Coroutine[Any, Any, None]) -> None:
         """Wait for something else, but not longer than the answer lasts."""
-        turn = self._turn = self._loop.create_future()
+        turn = self._turn = asyncio.get_running_loop().create_future()
         task = asyncio.ensure_future(other)
         try:
             await asyncio.wait((task, turn), return_when=asyncio.FIRST_COMPLETED)
@@ -203,7 +204,7 @@ class Relay:
         """Read from the upstream again, because the client takes more."""
         if self._held_back:
             self._held_back = False
-            self._heard_at = self._loop.time()
+            self._heard_at = asyncio.get_running_loop().time()
             if self.connection is not None and not self.connection.transport.is_closing():
                 self.connection.transport.resume_reading()
 
@@ -226,7 +227,7 @@ class Relay:
         """See `Taker`."""
         self.heard = True
         if self._limits is not None:
-            self._heard_at = self._loop.time()
+            self._heard_at = asyncio.get_running_loop().time()
         try:
             self._pass_on(data)
         except FramingError as error:
@@ -246,7 +247,7 @@ class Relay:
             self._end(kind(str(broken)))
         else:
             # The end of an answer and its upstream's death look alike: if it has died, the cut comes first.
-            self._loop.call_later(LOSS_SHOWS_WITHIN, self._complete)
+            asyncio.get_running_loop().call_later(LOSS_SHOWS_WITHIN, self._complete)
 
     # Passing on
 
@@ -254,18 +255,24 @@ class Relay:
         framing, delivery = self.framing, self._delivery
         begun = framing.head is not None
         spans = framing.feed(data)
+        head = framing.head
+        if head is None:
+            return
         if not begun:
-            if framing.head is None:
-                return
-            if framing.head.status == 101:  # noqa: PLR2004 - Switching Protocols.
-                self._switch(framing.head, data[framing.end :])
+            if head.status == 101:  # noqa: PLR2004 - Switching Protocols.
+                self._switch(head, data[framing.end :])
                 return
             delivery.begin(framing)
-            if self._tap is not None:
-                self._tell_head(self._tap, framing.head)
         delivery.write(data, framing, spans)
-        if self._tap is not None:
-            self._tell_content(self._tap, data, spans)
+        tap = self._tap
+        if tap is not None:
+            try:
+                if not begun:
+                    tap.head(head.status, head.fields)
+                for start, end in spans:
+                    tap.feed(data if end - start == len(data) else data[start:end])
+            except Exception as error:  # noqa: BLE001 - see `_untap`.
+                self._untap(error)
         if framing.ended:
             self._give_back(surplus=framing.end < len(data))
             self._complete()
@@ -313,7 +320,10 @@ class Relay:
             self._timer.cancel()
             self._timer = None
         if self._tap is not None and self.framing.head is not None:
-            self._tell_end(self._tap, whole=error is None)
+            try:
+                self._tap.end(error is None)
+            except Exception as raised:  # noqa: BLE001 - see `_untap`.
+                self._untap(raised)
         self._wake()
 
     def _wake(self) -> None:
@@ -339,10 +349,10 @@ class Relay:
         if limits.silence:
             due.append(self._heard_at + limits.silence)
         if due:
-            self._timer = self._loop.call_at(min(due), self._look, limits)
+            self._timer = asyncio.get_running_loop().call_at(min(due), self._look, limits)
 
     def _look(self, limits: Limits) -> None:
-        now = self._loop.time()
+        now = asyncio.get_running_loop().time()
         if limits.head and self.framing.head is None and now >= self._asked_at + limits.head:
             self.fail(SilentError(f"no answer within {limits.head:g} s"))
             return
@@ -355,25 +365,6 @@ class Relay:
         self._watch()
 
     # The tap
-
-    def _tell_head(self, tap: Tap, head: Head) -> None:
-        try:
-            tap.head(head.status, head.fields)
-        except Exception as error:  # noqa: BLE001 - see `_untap`.
-            self._untap(error)
-
-    def _tell_content(self, tap: Tap, data: bytes, spans: Spans) -> None:
-        try:
-            for start, end in spans:
-                tap.feed(data if end - start == len(data) else data[start:end])
-        except Exception as error:  # noqa: BLE001 - see `_untap`.
-            self._untap(error)
-
-    def _tell_end(self, tap: Tap, *, whole: bool) -> None:
-        try:
-            tap.end(whole)
-        except Exception as error:  # noqa: BLE001 - see `_untap`.
-            self._untap(error)
 
     def _untap(self, error: Exception) -> None:
         """Tell the tap no more: no answer depends on who listens."""

@@ -14,6 +14,7 @@ from multidict import CIMultiDictProxy
 
 from swapcore_http.auth import Identity
 from swapcore_http.config import Config
+from swapcore_http.driver import Driver, Lease
 from swapcore_http.framing import Fields
 from swapcore_http.gate import check, check_host
 from swapcore_http.headers import HeadAround, Outgoing
@@ -64,6 +65,25 @@ class Going:
     _asker: "Asker"
     _origin: Origin | None = field(default=None, init=False)
     _head: HeadAround | None = field(default=None, init=False)
+
+    @property
+    def model(self) -> str:
+        """The id of the model."""
+        return self.way.model.id
+
+    def lend(self, driver: Driver) -> Lease:
+        """Take a lease for one of them, which is let in."""
+        caller = self._asker.identity.caller
+        lease = driver.lease(
+            self.model,
+            priority=self.priority,
+            patience=self.patience,
+            caller=caller.name,
+            share=caller.share,
+            brings_up=caller.may("swap"),
+        )
+        lease.take()
+        return lease
 
     @property
     def remote(self) -> str | None:

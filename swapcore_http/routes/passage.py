@@ -8,12 +8,10 @@ import asyncio
 import logging
 from typing import Final
 
-from aiohttp import StreamReader
-from aiohttp.http_parser import RawRequestMessage
 from multidict import CIMultiDictProxy
 
 from swapcore_http.activity.recording import GONE
-from swapcore_http.conversation import Conversation, Handed
+from swapcore_http.conversation import Conversation, Handed, Message
 from swapcore_http.delivery import Alone
 from swapcore_http.forward import ClientGoneError, CutError
 from swapcore_http.headers import Client
@@ -23,7 +21,7 @@ from swapcore_http.routes.askers import Going
 from swapcore_http.routes.context import Context
 from swapcore_http.routes.serving import HUNG_UP, cancelled
 
-__all__ = ["Passage", "again"]
+__all__ = ["Passage"]
 
 logger = logging.getLogger(__name__)
 
@@ -37,8 +35,8 @@ class Passage:
     Args:
         context: The server.
         conversation: The client's.
-        message: The request.
-        body: Its body, for which there is room.
+        request: The request, and its body as it came.
+        body: The same in one piece, for which there is room.
         going: How it goes to its model.
         lease: It is entered.
     """
@@ -52,10 +50,10 @@ class Passage:
         "_flight",
         "_going",
         "_lease",
-        "_message",
         "_over",
         "_recording",
         "_relay",
+        "_request",
         "_transport",
     )
 
@@ -63,7 +61,7 @@ class Passage:
         self,
         context: Context,
         conversation: Conversation,
-        message: RawRequestMessage,
+        request: Message,
         body: bytes,
         *,
         going: Going,
@@ -71,7 +69,7 @@ class Passage:
     ) -> None:
         self._context = context
         self._conversation = conversation
-        self._message = message
+        self._request = request
         self._body = body
         self._going = going
         self._lease = lease
@@ -79,7 +77,7 @@ class Passage:
         self._over = False
         recorder = context.recorder
         kept = body if len(body) <= recorder.captures.limit else None
-        recording = self._recording = recorder.begin(going.way.model.id, message.path, message.headers, kept)
+        recording = self._recording = recorder.begin(going.model, going.target, request[0].headers, kept)
         recording.metadata = going.metadata
         self._transport = conversation.transport
         self._delivery = Alone(conversation.transport, CLIENT, going.extra)
@@ -89,13 +87,12 @@ class Passage:
         """Send the request on an idle connection, and say whether there is one."""
         context, lease, relay = self._context, self._lease, self._relay
         if not context.upstreams.take(lease.run, relay):
-            context.bodies.give_back(len(self._body))
             return False
         going = self._going
         origin = context.upstreams.origin(lease.run, lease.url)
         connection = relay.connection
         assert connection is not None  # noqa: S101 - it was taken.
-        flight = self._flight = context.inflight.begin(self, going.way.model.id, self._message.path, self)
+        flight = self._flight = context.inflight.begin(self, going.model, going.target, self)
         flight.ticket = lease.ticket
         flight.answer = self._recording
         self._recording.leased(lease.run)
@@ -110,12 +107,12 @@ class Passage:
     @property
     def method(self) -> str:
         """See `Sender`."""
-        return self._message.method
+        return self._request[0].method
 
     @property
     def headers(self) -> CIMultiDictProxy[str]:
         """See `Sender`."""
-        return self._message.headers
+        return self._request[0].headers
 
     @property
     def remote(self) -> str | None:
@@ -213,7 +210,7 @@ class Passage:
         flight = self._flight
         flight.answerer, flight.cancelled = None, False
         handed = Handed(self._lease, self._recording, flight, error, self._drop)
-        self._conversation.hand_over(handed, self._message, again(self._conversation, self._body))
+        self._conversation.hand_over(handed, *self._request)
 
     def _drop(self) -> None:
         """Let go of what was handed over to nobody."""
@@ -221,11 +218,3 @@ class Passage:
         self._lease.give_back()
         self._context.recorder.close(self._recording)
         self._context.inflight.end(self._flight)
-
-
-def again(conversation: Conversation, body: bytes) -> StreamReader:
-    """Return a body that was read so that it can be read once more."""
-    payload = StreamReader(conversation, max(len(body), 1), loop=asyncio.get_running_loop())
-    payload.feed_data(body)
-    payload.feed_eof()
-    return payload
