@@ -29,6 +29,11 @@ class Digest:
     entry: Entry
     capture: Capture | None
 
+    @property
+    def size(self) -> int:
+        """How many bytes it takes beside its entry, more or less."""
+        return 0 if self.capture is None else self.capture.size
+
 
 def digest(recording: Recording, loading: float) -> Digest:
     """Read what a closed recording holds.

@@ -1,9 +1,12 @@
 """Who reads what was recorded, and where does it go?
 
-One thread, which alone touches the store. It gathers what has been closed in
-the last moments, digests it a little at a time, so that those who are being
-served hardly notice, and writes it in one go. Captures and subscribers belong
-to the event loop's thread, and hear of it there.
+A short answer is digested at once, in the event loop: that takes less time
+than to have another thread do it, which would fight with the loop for Python's
+lock. What is long or packed is left to one thread, which digests it a little
+at a time, so that those who are being served hardly notice. That thread alone
+touches the store: it gathers what has been closed in the last moments, and
+writes it in one go. Captures and subscribers belong to the event loop's
+thread, and hear of it there.
 """
 
 import asyncio
@@ -41,11 +44,14 @@ SLICE = 0.0003
 PAUSE = 0.0005
 """Seconds for which they do."""
 
+SHORT = 8 * 1024
+"""Bytes of an answer that are digested at once, if they are not packed."""
+
 BATCH = 500
 """Requests that are written at a time."""
 
 MOST_WAITING = 20_000
-"""Requests that may wait to be digested; those beyond are not recorded."""
+"""Requests that may wait to be digested or written; those beyond are not recorded."""
 
 MOST_HELD = 64 * 1024 * 1024
 """Bytes that these may hold together."""
@@ -90,7 +96,7 @@ class Recorder:
         self._open_store = open_store
         self._closed: list[Callable[[Recording], None]] = []
         self._subscribers: list[Told] = []
-        self._queue: deque[tuple[Recording, float] | _Part | _Question] = deque()
+        self._queue: deque[Digest | tuple[Recording, float] | _Part | _Question] = deque()
         self._held = 0
         self._freed = 0
         self._awake = False
@@ -99,6 +105,7 @@ class Recorder:
         self._stopping = False
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._digest: Callable[[Recording, float], Digest] | None = None
         self._budget = Budget(captures.reserve, captures.give_back, self._unpack)
 
     def begin(self, model: str, path: str, fields: Fields, body: bytes | None) -> Recording:
@@ -127,8 +134,14 @@ class Recorder:
             return
         since = recording.arrived
         loading = self.loads.within(recording.run, since, recording.forwarded or since)
-        self._held += recording.size
-        self._put((recording, loading))
+        # The thread imports what it takes to digest, along with the first ones.
+        if self._digest is not None and recording.received <= SHORT and not recording.encoding:
+            digested = self._digest(recording, loading)
+            self._held += digested.size
+            self._put(digested)
+        else:
+            self._held += recording.size
+            self._put((recording, loading))
 
     def subscribe(self, tell: Told) -> Callable[[], None]:
         """Call `tell` once for each request recorded from now on; call what is returned to end that."""
@@ -166,7 +179,7 @@ class Recorder:
         self._held += size
         self._put(_Part(recording, chunks, size))
 
-    def _put(self, item: tuple[Recording, float] | _Part | _Question) -> None:
+    def _put(self, item: "Digest | tuple[Recording, float] | _Part | _Question") -> None:
         self._queue.append(item)
         if not self._awake:
             self._awake = True
@@ -181,8 +194,8 @@ class Recorder:
     def _run(self) -> None:
         from swapcore_http.activity.digest import digest  # noqa: PLC0415 - see above.
 
-        self._digest = digest
         self._store = self._open_store()
+        self._digest = digest
         while True:
             self._wake.wait()
             if not self._stopping:
@@ -210,8 +223,12 @@ class Recorder:
                 item.recording.unpack(item.chunks)
                 self._freed += item.size
             else:
-                self._freed += item[0].size
-                digested.append(self._digest(*item))
+                if isinstance(item, tuple):
+                    self._freed += item[0].size
+                    item = self._digest(*item)
+                else:
+                    self._freed += item.size
+                digested.append(item)
                 if len(digested) >= BATCH:
                     self._write(digested)
                     digested = []
