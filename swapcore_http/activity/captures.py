@@ -5,10 +5,11 @@ configuration's `captureBuffer`; the oldest go first. Credentials never get in.
 """
 
 import base64
+import marshal
 from collections import OrderedDict
 from typing import Any
 
-from attrs import define, field, frozen
+from attrs import define, field
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from swapcore_http.activity.unpacking import Unpack, UnpackError, unpacking
@@ -18,10 +19,12 @@ __all__ = [
     "WITHOUT_ANSWER",
     "WITHOUT_BODIES",
     "WITHOUT_QUESTION",
+    "AskedFields",
     "Capture",
     "Captures",
     "Fields",
     "RawFields",
+    "joined",
     "raw_redacted",
     "redacted",
 ]
@@ -30,6 +33,7 @@ SECRETS = ("Authorization", "Proxy-Authorization", "Cookie", "Set-Cookie", "X-Ap
 RAW_SECRETS = frozenset(name.lower().encode() for name in SECRETS)
 SECRET_LENGTHS = frozenset(map(len, SECRETS))
 REDACTED = "[REDACTED]"
+RAW_REDACTED = REDACTED.encode()
 
 WITHOUT_ANSWER = frozenset({"/v1/audio/speech", "/v1/images/generations", "/sdapi/v1/txt2img"})
 """What answers with sound or pictures."""
@@ -48,6 +52,9 @@ Fields = CIMultiDict[str] | CIMultiDictProxy[str]
 RawFields = tuple[tuple[bytes, bytes], ...]
 """Header fields as they came."""
 
+AskedFields = Fields | RawFields | bytes
+"""Header fields, or what `joined` has made of them for many requests that have the same."""
+
 
 def redacted(fields: Fields) -> Fields:
     """Return header fields without what nobody should read."""
@@ -61,22 +68,47 @@ def redacted(fields: Fields) -> Fields:
 
 def raw_redacted(fields: RawFields) -> RawFields:
     """Do the same for fields as they came."""
-    for name, _ in fields:
-        # Most names need not be looked at any closer than this.
-        if len(name) in SECRET_LENGTHS and name.lower() in RAW_SECRETS:
-            hidden = REDACTED.encode()
-            return tuple((name, hidden if name.lower() in RAW_SECRETS else value) for name, value in fields)
+    # Most names need not be looked at any closer than for their length.
+    secret = [name for name, _ in fields if len(name) in SECRET_LENGTHS and name.lower() in RAW_SECRETS]
+    if secret:
+        return tuple([(name, RAW_REDACTED if name in secret else value) for name, value in fields])
     return fields
 
 
-@frozen(eq=False, repr=False)
+def joined(fields: Fields | RawFields) -> bytes:
+    """Return header fields in one piece, without what nobody should read.
+
+    Thousands of captures are kept, and lie far from the processor when their turn has come to go: what is
+    in one piece goes in a fraction of the time that its parts would take.
+    """
+    if not isinstance(fields, tuple):
+        fields = tuple(
+            [(name.encode(), value.encode(errors="surrogateescape")) for name, value in fields.items()]
+        )
+    # Without references to what occurs twice: looking for that takes longer than all the rest.
+    return marshal.dumps(raw_redacted(fields), 2)
+
+
+def _parted(fields: bytes, encoding: str) -> CIMultiDict[str]:
+    """Return header fields that were joined."""
+    raw: RawFields = marshal.loads(fields)  # noqa: S302 - nobody else has written it.
+    return CIMultiDict(
+        [(name.decode(encoding), value.decode(encoding, "surrogateescape")) for name, value in raw]
+    )
+
+
+@define(eq=False, repr=False)
 class Capture:
     """One request and its answer, without secrets. A body that was not to be kept is `None`."""
 
     path: str
-    asked_fields: Fields
+    asked_fields: bytes
+    """The request's header fields, joined."""
+
     asked: bytes | None
-    answered_fields: RawFields
+    answered_fields: bytes
+    """The answer's header fields, joined."""
+
     answered: bytes | None
     """The answer's body, packed as it came."""
 
@@ -84,24 +116,18 @@ class Capture:
     """How many bytes it takes, more or less."""
 
     def __attrs_post_init__(self) -> None:
-        values = sum(map(len, self.asked_fields.values()))
-        values += sum([len(value) for _, value in self.answered_fields])
-        size = OVERHEAD + values + len(self.asked or b"") + len(self.answered or b"")
-        object.__setattr__(self, "size", size)
+        fields = len(self.asked_fields) + len(self.answered_fields)
+        self.size = OVERHEAD + fields + len(self.asked or b"") + len(self.answered or b"")
 
     def as_json(self, number: int) -> dict[str, Any]:
         """Show it as llama-swap does: the first field of each name, bodies unpacked and in base64."""
-        fields = CIMultiDict(
-            (name.decode("latin-1"), value.decode("latin-1")) for name, value in self.answered_fields
-        )
+        fields, asked_fields = _parted(self.answered_fields, "latin-1"), _parted(self.asked_fields, "utf-8")
         body = self.answered
         unpack = unpacking(fields.get("Content-Encoding", ""))
         if unpack is not None:
             body = None if body is None else _unpacked(unpack, body)
             del fields["Content-Encoding"]
-        asked = {
-            name: self.asked_fields[name] for name in self.asked_fields if name.lower() != "content-length"
-        }
+        asked = {name: asked_fields[name] for name in asked_fields if name.lower() != "content-length"}
         answered = {name: fields[name] for name in fields}
         return {
             "id": number,

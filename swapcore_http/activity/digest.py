@@ -2,15 +2,14 @@
 
 from http import HTTPStatus
 
-from attrs import frozen
+from attrs import define
 
 from swapcore_http.activity.captures import (
     WITHOUT_ANSWER,
     WITHOUT_BODIES,
     WITHOUT_QUESTION,
     Capture,
-    raw_redacted,
-    redacted,
+    joined,
 )
 from swapcore_http.activity.ends import Ends
 from swapcore_http.activity.entries import NOTHING, Entry
@@ -22,7 +21,7 @@ from swapcore_http.activity.unpacking import UnpackError, unpacking
 __all__ = ["Digest", "digest"]
 
 
-@frozen(eq=False)
+@define(eq=False)
 class Digest:
     """What is remembered of one request."""
 
@@ -43,7 +42,7 @@ def digest(recording: Recording, loading: float) -> Digest:
         loading: How many seconds of its wait its model was loading.
     """
     body, head, tail = _ends_of(recording)
-    kind = recording.field(b"content-type")
+    kind = recording.kind
     ok = recording.status == HTTPStatus.OK
     found = read_tokens(kind, recording.path, head, tail) if ok else None
     if not ok and not recording.error:
@@ -103,8 +102,8 @@ def _capture(recording: Recording, answered: bytes | None) -> Capture:
     mute = path in WITHOUT_BODIES
     return Capture(
         path,
-        redacted(fields),
+        fields if isinstance(fields, bytes) else joined(fields),
         None if mute or path in WITHOUT_QUESTION else asked,
-        raw_redacted(recording.fields),
+        joined(recording.fields),
         None if mute or path in WITHOUT_ANSWER else answered,
     )

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from attrs import frozen
+from attrs import define
 
 from swapcore_http.activity.tokens import Tokens
 
@@ -13,9 +13,10 @@ NOTHING = Tokens(0, 0, 0, 0, 0, 0.0, 0.0)
 """The tokens of an answer that says nothing about them; llama-swap has zeros there."""
 
 
-@frozen(kw_only=True, repr=False)
+# Not frozen: to make one would take twice the time, and one is made for each request.
+@define(kw_only=True, repr=False)
 class Entry:
-    """One request that is over. Times are seconds."""
+    """One request that is over; nobody changes it. Times are seconds."""
 
     at: float
     """When it arrived, since 1970."""

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from attrs import frozen
 
-from swapcore_http.activity.captures import Captures, Fields
+from swapcore_http.activity.captures import AskedFields, Captures
 from swapcore_http.activity.loads import Loads
 from swapcore_http.activity.recording import Budget, Recording
 
@@ -108,13 +108,14 @@ class Recorder:
         self._digest: Callable[[Recording, float], Digest] | None = None
         self._budget = Budget(captures.reserve, captures.give_back, self._unpack)
 
-    def begin(self, model: str, path: str, fields: Fields, body: bytes | None) -> Recording:
+    def begin(self, model: str, path: str, fields: AskedFields, body: bytes | None) -> Recording:
         """Begin to follow a request.
 
         Args:
             model: The id of the model that it is for.
             path: What that is asked for, without the query.
-            fields: The request's header fields.
+            fields: The request's header fields. Where many requests have the same, `captures.joined` can be
+                given them once for all, and what that makes of them here.
             body: Its body, if that is in memory.
         """
         captured = self.captures.limit > 0
@@ -210,6 +211,8 @@ class Recorder:
 
     def _work(self) -> None:
         """Do all there is to do."""
+        digest = self._digest
+        assert digest is not None  # noqa: S101 - it was imported first.
         digested: list[Digest] = []
         until = time.perf_counter() + SLICE
         while self._queue:
@@ -225,7 +228,7 @@ class Recorder:
             else:
                 if isinstance(item, tuple):
                     self._freed += item[0].size
-                    item = self._digest(*item)
+                    item = digest(*item)
                 else:
                     self._freed += item.size
                 digested.append(item)

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from attrs import frozen
 
-from swapcore_http.activity.captures import Fields, RawFields
+from swapcore_http.activity.captures import AskedFields, RawFields
 from swapcore_http.activity.ends import HEAD, SLACK, TAIL, Ends
 from swapcore_http.activity.unpacking import Unpack, UnpackError, unpacking
 
@@ -22,6 +22,11 @@ GONE: Final = 499
 
 ROOM: Final = HEAD + TAIL + SLACK
 """Bytes of an answer that may be held without asking."""
+
+KIND: Final = b"content-type"
+KIND_LENGTH: Final = len(KIND)
+ENCODING: Final = b"content-encoding"
+ENCODING_LENGTH: Final = len(ENCODING)
 
 MORE: Final = 64 * 1024
 """Bytes more that are asked for at a time to hold an answer whole."""
@@ -52,7 +57,7 @@ class Recording:
         model: The id of the model that is asked.
         path: What it is asked for, without the query.
         budget: Where memory and help come from.
-        asked: The request's header fields and body, if they are to be captured.
+        asked: The request's header fields, which may be joined, and its body, if they are to be captured.
     """
 
     # Defaults of the class cost nothing until they change.
@@ -70,6 +75,12 @@ class Recording:
     fields: RawFields = ()
     """The answer's header fields."""
 
+    kind = ""
+    """The answer's content type."""
+
+    encoding = ""
+    """How the answer is packed; empty if it is not."""
+
     ends: Ends | None = None
     """The ends of the answer, unpacked, once more of it has come than is held."""
 
@@ -81,7 +92,7 @@ class Recording:
     _room = ROOM
 
     def __init__(
-        self, model: str, path: str, budget: Budget, asked: tuple[Fields, bytes | None] | None = None
+        self, model: str, path: str, budget: Budget, asked: tuple[AskedFields, bytes | None] | None = None
     ) -> None:
         self.model = model
         self.path = path
@@ -98,6 +109,15 @@ class Recording:
         self.headed = time.monotonic()
         self.status = status
         self.fields = fields
+        kind = encoding = None
+        for name, value in fields:
+            # Most names need not be looked at any closer than for their length.
+            length = len(name)
+            if length == KIND_LENGTH and kind is None and name.lower() == KIND:
+                self.kind = kind = value.decode("latin-1")
+            elif length == ENCODING_LENGTH and encoding is None and name.lower() == ENCODING:
+                encoding = value.decode("latin-1").strip().lower()
+                self.encoding = "" if encoding == "identity" else encoding
 
     def feed(self, content: bytes) -> None:
         """Note what comes next."""
@@ -142,19 +162,6 @@ class Recording:
         """Bytes that it holds, more or less."""
         asked = self.asked
         return self._held + (0 if asked is None or asked[1] is None else len(asked[1]))
-
-    @property
-    def encoding(self) -> str:
-        """How the answer is packed; empty if it is not."""
-        encoding = self.field(b"content-encoding").strip().lower()
-        return "" if encoding == "identity" else encoding
-
-    def field(self, name: bytes) -> str:
-        """Return a field of the answer's header, by its name in lower case; empty if there is none."""
-        for key, value in self.fields:
-            if len(key) == len(name) and key.lower() == name:
-                return value.decode("latin-1")
-        return ""
 
     def take(self) -> list[bytes]:
         """Take out what is held."""

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from attrs import evolve, frozen
+from attrs import define, evolve
 
 __all__ = ["Reading", "Tokens", "read_tokens"]
 
@@ -29,9 +29,10 @@ STEP = re.compile(r'"(?:[^"\\]++|\\.)*+"|[\[\]{}]', re.DOTALL)
 """A string, which means nothing here, or a step up or down."""
 
 
-@frozen(repr=False)
+# Not frozen: to make one would take four times as long, and one is made for each request.
+@define(repr=False)
 class Tokens:
-    """What one answer took. All but the two counts are -1 if the answer does not say."""
+    """What one answer took; nobody changes it. All but the two counts are -1 if the answer does not say."""
 
     input: int = 0
     """Tokens that were read."""
@@ -55,7 +56,7 @@ class Tokens:
     """Tokens written per second."""
 
 
-@frozen(eq=False, repr=False)
+@define(eq=False, repr=False)
 class Reading:
     """What an answer says about itself."""
 
@@ -129,7 +130,8 @@ def _in_json(text: bytes, path: str) -> Iterable[tuple[str, Mapping[str, Any]]]:
             text[:1] != b"{"
             or text[place - 1 : place] == b"\\"
             or value is None
-            or _depth(near[value[1] :]) != -1
+            # Mostly it is the last of all.
+            or ((rest := near[value[1] :]) != "}" and _depth(rest) != -1)
         ):
             # Not where it is expected: what it is takes a closer look.
             return _parsed_own(text, path)
@@ -293,10 +295,12 @@ def _first_count(data: Mapping[str, Any], key: str, other: str) -> int:
 
 def _count(value: object) -> int:
     """Return a number of things; -1 if it is none."""
+    # Exactly: true is no number.
+    if type(value) is int:
+        return value if 0 <= value <= MOST else UNKNOWN
     return int(_number(value))
 
 
 def _number(value: object) -> float:
     """Return a number that is 0 or more; -1 if it is none."""
-    # Exactly: true is no number.
     return value if (type(value) is int or type(value) is float) and 0 <= value <= MOST else UNKNOWN

@@ -64,7 +64,7 @@ class Asked:
         recorder = context.recorder
         # Larger bodies may lie on the disk, and would not be kept.
         data = body.data if body.whole and (body.length or 0) <= recorder.captures.limit else None
-        recording = self.recording = recorder.begin(model, self.path, request.headers, data)
+        recording = self.recording = recorder.begin(model, self.path, request.raw_headers, data)
         key = self.identity.caller.name
         recording.metadata = metadata if key is None else {**metadata, "key": key}
         if self.flight is not None:
