@@ -1,12 +1,13 @@
 """Who reads what was recorded, and where does it go?
 
-A short answer is digested at once, in the event loop: that takes less time
-than to have another thread do it, which would fight with the loop for Python's
-lock. What is long or packed is left to one thread, which digests it a little
+What has been closed in the last moments is gathered. Short answers are
+digested in the event loop, some at a time: that takes less than to have
+another thread do it, which would fight with the loop for Python's lock, and
+less than one at a time, each of which would find the processor busy with other
+things. What is long or packed is left to one thread, which digests it a little
 at a time, so that those who are being served hardly notice. That thread alone
-touches the store: it gathers what has been closed in the last moments, and
-writes it in one go. Captures and subscribers belong to the event loop's
-thread, and hear of it there.
+touches the store, and is given all of it a few times a second. Captures and
+subscribers belong to the event loop's thread, and hear of it there.
 """
 
 import asyncio
@@ -38,14 +39,17 @@ Result = TypeVar("Result")
 GATHER = 0.05
 """Seconds that what has been closed may wait for company."""
 
+SHORT = 8 * 1024
+"""Bytes of an answer that the event loop digests, if they are not packed."""
+
+TOGETHER = 16
+"""Requests that it digests at a time."""
+
 SLICE = 0.0003
 """Seconds of work after which everybody else goes first."""
 
 PAUSE = 0.0005
 """Seconds for which they do."""
-
-SHORT = 8 * 1024
-"""Bytes of an answer that are digested at once, if they are not packed."""
 
 BATCH = 500
 """Requests that are written at a time."""
@@ -96,12 +100,12 @@ class Recorder:
         self._open_store = open_store
         self._closed: list[Callable[[Recording], None]] = []
         self._subscribers: list[Told] = []
+        self._fresh: list[tuple[Recording, float]] = []
+        self._timer: asyncio.TimerHandle | None = None
         self._queue: deque[Digest | tuple[Recording, float] | _Part | _Question] = deque()
         self._held = 0
         self._freed = 0
-        self._awake = False
         self._wake = threading.Event()
-        self._hurry = threading.Event()
         self._stopping = False
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -128,21 +132,20 @@ class Recorder:
             self.captures.give_back(recording.reserved)
         for tell in self._closed:
             tell(recording)
-        if len(self._queue) >= MOST_WAITING or self._held - self._freed > MOST_HELD:
+        fresh = self._fresh
+        if len(fresh) + len(self._queue) >= MOST_WAITING or self._held - self._freed > MOST_HELD:
             if not self.dropped:
                 logger.warning("requests come faster than they can be recorded; some are left out")
             self.dropped += 1
             return
         since = recording.arrived
         loading = self.loads.within(recording.run, since, recording.forwarded or since)
-        # The thread imports what it takes to digest, along with the first ones.
-        if self._digest is not None and recording.received <= SHORT and not recording.encoding:
-            digested = self._digest(recording, loading)
-            self._held += digested.size
-            self._put(digested)
-        else:
-            self._held += recording.size
-            self._put((recording, loading))
+        self._held += recording.size
+        fresh.append((recording, loading))
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(GATHER, self._hand_over)
+        elif len(fresh) >= TOGETHER:
+            self._digest_short()
 
     def subscribe(self, tell: Told) -> Callable[[], None]:
         """Call `tell` once for each request recorded from now on; call what is returned to end that."""
@@ -156,14 +159,16 @@ class Recorder:
     async def ask(self, question: Callable[["Store"], Result]) -> Result:
         """Ask the store something, once all that was recorded before is in it."""
         answer: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self._digest_short()
         self._put(_Question(question, answer))
-        self._hurry.set()
         return await answer
 
     async def stop(self) -> None:
         """Write what is left, unless that takes too long."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._hand_over()
         self._stopping = True
-        self._hurry.set()
         self._wake.set()
         if self._thread is not None:
             await asyncio.to_thread(self._thread.join, LAST_WRITE)
@@ -180,15 +185,43 @@ class Recorder:
         self._held += size
         self._put(_Part(recording, chunks, size))
 
-    def _put(self, item: "Digest | tuple[Recording, float] | _Part | _Question") -> None:
+    def _digest_short(self) -> None:
+        """Digest what is short, for a while, and let all that is fresh wait for the thread."""
+        fresh, self._fresh = self._fresh, []
+        queue, digest = self._queue, self._digest
+        until = time.perf_counter() + SLICE
+        for item in fresh:
+            recording = item[0]
+            # The thread imports what it takes to digest, and does so with the first ones.
+            if (
+                digest is None
+                or recording.received > SHORT
+                or recording.encoding
+                or time.perf_counter() > until
+            ):
+                queue.append(item)
+                continue
+            self._held -= recording.size
+            digested = digest(*item)
+            self._held += digested.size
+            queue.append(digested)
+
+    def _hand_over(self) -> None:
+        """Have the thread work on all there is."""
+        self._timer = None
+        self._digest_short()
+        self._call_thread()
+
+    def _put(self, item: "_Part | _Question") -> None:
         self._queue.append(item)
-        if not self._awake:
-            self._awake = True
-            if self._thread is None:
-                self._loop = asyncio.get_running_loop()
-                self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
-                self._thread.start()
-            self._wake.set()
+        self._call_thread()
+
+    def _call_thread(self) -> None:
+        if self._thread is None:
+            self._loop = asyncio.get_running_loop()
+            self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
+            self._thread.start()
+        self._wake.set()
 
     # In the thread
 
@@ -199,11 +232,7 @@ class Recorder:
         self._digest = digest
         while True:
             self._wake.wait()
-            if not self._stopping:
-                self._hurry.wait(GATHER)
-            self._hurry.clear()
             self._wake.clear()
-            self._awake = False
             self._work()
             if self._stopping and not self._queue:
                 self._store.close()

@@ -12,8 +12,10 @@ import pytest
 from multidict import CIMultiDict
 
 from swapcore import BecameReady, Exited, Start
+from swapcore_http.activity import digest as digesting_module
 from swapcore_http.activity import recorder as module
 from swapcore_http.activity.captures import Captures
+from swapcore_http.activity.digest import Digest, digest
 from swapcore_http.activity.entries import Entry
 from swapcore_http.activity.loads import Loads
 from swapcore_http.activity.queries import Query
@@ -67,6 +69,61 @@ async def test_everything_is_told_once_and_in_order(recorder: Recorder) -> None:
         recorder.close(answered(recorder, USAGE))
     await entries(recorder)
     assert told == list(range(1, 3 * module.BATCH + 1))
+
+
+KINDS = {
+    "short": ((USAGE,), FIELDS),
+    "long": ((b" " * module.SHORT, USAGE), FIELDS),
+    "packed": ((gzip.compress(USAGE),), PACKED),
+}
+
+
+@pytest.mark.parametrize("slice_", [0.0, 60.0])
+async def test_whoever_digests_them_they_stay_in_order(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch, slice_: float
+) -> None:
+    monkeypatch.setattr(module, "SLICE", slice_)
+    told: list[tuple[int, str]] = []
+    recorder.subscribe(lambda number, entry: told.append((number, entry.error)))
+    await entries(recorder)
+    for number in range(1, 3 * module.TOGETHER):
+        chunks, fields = list(KINDS.values())[number * number % 7 % 3]
+        recording = answered(recorder, *chunks, fields=fields)
+        recording.error = str(number)
+        recorder.close(recording)
+    found = await entries(recorder)
+    assert [entry.tokens.output for entry in found] == [5] * len(found)
+    assert told == [(number, str(number)) for number in range(1, 3 * module.TOGETHER)]
+
+
+async def test_what_is_short_is_digested_in_the_loop_and_the_rest_elsewhere(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = threading.get_ident()
+    seen: dict[str, bool] = {}
+
+    def digesting(recording: Recording, loading: float) -> Digest:
+        seen[recording.error] = threading.get_ident() == here
+        return digest(recording, loading)
+
+    monkeypatch.setattr(digesting_module, "digest", digesting)
+    await entries(recorder)
+    for name, (chunks, fields) in KINDS.items():
+        recording = answered(recorder, *chunks, fields=fields)
+        recording.error = name
+        recorder.close(recording)
+    await entries(recorder)
+    assert seen == {"short": True, "long": False, "packed": False}
+
+
+async def test_what_waits_is_given_back(recorder: Recorder) -> None:
+    recorder.captures.resize(10**6)
+    for _ in range(2):
+        for chunks, fields in KINDS.values():
+            recorder.close(answered(recorder, *chunks, fields=fields))
+        assert recorder._held > recorder._freed
+        await entries(recorder)
+        assert recorder._held == recorder._freed
 
 
 async def test_what_is_written_needs_nobody_to_ask() -> None:
