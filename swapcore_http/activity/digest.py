@@ -21,7 +21,7 @@ from swapcore_http.activity.unpacking import UnpackError, unpacking
 __all__ = ["Digest", "digest"]
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Digest:
     """What is remembered of one request."""
 

@@ -1,10 +1,8 @@
-"""What does it cost to record one request: while it is served, and later, in the recorder's thread?"""
+"""What does it cost to record one request: while it is served, and later, when it is digested?"""
 
 import json
 import time
 from collections.abc import Callable, Iterator
-
-from multidict import CIMultiDict, CIMultiDictProxy
 
 from swapcore_http.activity.captures import Captures
 from swapcore_http.activity.digest import digest
@@ -23,7 +21,7 @@ ANSWER = json.dumps(
     }
 ).encode()
 FIELDS = ((b"Content-Type", b"application/json"), (b"Content-Length", b"%d" % len(ANSWER)), (b"Server", b"x"))
-ASKED = CIMultiDictProxy(CIMultiDict({"Host": "x", "Authorization": "Bearer x", "Accept": "*/*"}))
+ASKED = ((b"Host", b"x"), (b"Authorization", b"Bearer x"), (b"Accept", b"*/*"))
 BUDGET = Budget(lambda _: True, lambda _: None, lambda *_: None)
 
 
