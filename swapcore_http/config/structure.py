@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 import attrs
 import cattrs
 from attrs import frozen
-from cattrs.gen import make_dict_structure_fn, override
 
 from swapcore_http.config import scalars
 from swapcore_http.config.keys import Report, pick
@@ -267,13 +266,13 @@ READERS: dict[Any, Callable[..., object]] = {
 }
 
 
-def _reader(setting: Setting, kind: Kind) -> Callable[[Any, Any], object]:
-    """Make the hook by which cattrs reads one field that holds no record."""
+def _reader(setting: Setting, kind: Kind) -> Callable[[Any], object]:
+    """Make what reads one field that holds no record."""
 
-    def read_one(value: object, _: object) -> object:
+    def read_one(value: object) -> object:
         return READERS[kind.of](value, setting.expected, secret=setting.secret)
 
-    def read_list(value: object, _: object) -> object:
+    def read_list(value: object) -> object:
         if isinstance(value, str) and value in kind.words:
             return value
         items = scalars.as_list(value, setting.expected, secret=setting.secret)
@@ -283,7 +282,7 @@ def _reader(setting: Setting, kind: Kind) -> Callable[[Any, Any], object]:
             _read_each(written, lambda item: scalars.as_text(item, expected, secret=setting.secret)).values()
         )
 
-    def read_table(value: object, _: object) -> object:
+    def read_table(value: object) -> object:
         items = scalars.as_table(value, setting.expected, secret=setting.secret)
         optional = kind.of is str and setting.key == "pins"
         entries = ((name, "" if optional and item is None else item) for name, item in items.items())
@@ -291,10 +290,10 @@ def _reader(setting: Setting, kind: Kind) -> Callable[[Any, Any], object]:
             entries, lambda item: READERS[kind.of](item, setting.expected, secret=setting.secret)
         )
 
-    def read_free(value: object, _: object) -> object:
+    def read_free(value: object) -> object:
         return scalars.as_free(scalars.as_table(value, setting.expected), setting.expected)
 
-    def read_free_tables(value: object, _: object) -> object:
+    def read_free_tables(value: object) -> object:
         items = scalars.as_table(value, setting.expected)
         expected = f"{setting.expected}"
         return _read_each(
@@ -330,15 +329,15 @@ CALLED = "called"
 
 
 @cache
-def _converter() -> cattrs.Converter:
+def _converter() -> cattrs.BaseConverter:
     """Make what reads records. How it reads those of a class it works out when it meets the first of them."""
-    converter = cattrs.Converter(detailed_validation=True)
+    converter = cattrs.BaseConverter(detailed_validation=True)
 
-    def hook(setting: Setting, kind: Kind) -> Callable[[Any, Any], object]:
-        def read_records(value: Any, _: object) -> object:
+    def reader(setting: Setting, kind: Kind) -> Callable[[Any], object]:
+        def read_records(value: Any) -> object:
             return _read_each(value.items(), lambda item: converter.structure(item, kind.of))
 
-        def read_record_list(value: object, _: object) -> object:
+        def read_record_list(value: object) -> object:
             items = scalars.as_list(value, setting.expected, secret=setting.secret)
             written = ((index, item) for index, item in enumerate(items) if item is not None)
             return tuple(_read_each(written, read_item).values())
@@ -350,7 +349,7 @@ def _converter() -> cattrs.Converter:
 
         match kind.shape:
             case Shape.RECORD:
-                return lambda value, _: converter.structure(value, kind.of)
+                return lambda value: converter.structure(value, kind.of)
             case Shape.RECORDS:
                 return read_records
             case Shape.RECORD_LIST:
@@ -360,16 +359,27 @@ def _converter() -> cattrs.Converter:
 
     def reading(cls: type[attrs.AttrsInstance]) -> Callable[[Any, Any], object]:
         settings, kinds = settings_of(cls), kinds_of(cls)
-        overrides: dict[str, Any] = {
-            name: override(rename=setting.key, struct_hook=hook(setting, kinds[name]))
-            for name, setting in settings.items()
-        }
-        for each in attrs.fields(cls):
-            if each.name not in settings:
-                # The number of a port is not written but counted.
-                is_name = each.name == attrs.fields(cls)[0].name
-                overrides[each.name] = override(rename=CALLED) if is_name else override(omit=True)
-        return make_dict_structure_fn(cls, converter, _cattrs_use_linecache=False, **overrides)
+        readers = {name: (setting.key, reader(setting, kinds[name])) for name, setting in settings.items()}
+        first = attrs.fields(cls)[0].name
+        # What else there is, such as the number of a port, is not written but counted.
+        named = first not in settings
+
+        # cattrs would write this as code and compile it, which takes longer than to read most configurations.
+        def read(data: Mapping[str, Any], _: object) -> object:
+            values: dict[str, object] = {first: data[CALLED]} if named else {}
+            errors: list[Exception] = []
+            for name, (key, read_value) in readers.items():
+                if key in data:
+                    try:
+                        values[name] = read_value(data[key])
+                    except (scalars.ReadingError, cattrs.BaseValidationError) as error:
+                        error.add_note(cattrs.AttributeValidationNote("", name, object))
+                        errors.append(error)
+            if errors:
+                raise cattrs.ClassValidationError("", errors, cls)
+            return cls(**values)
+
+        return read
 
     converter.register_structure_hook_factory(attrs.has, reading)
     return converter
