@@ -242,12 +242,17 @@ def _serve(options: argparse.Namespace) -> int:
     if config is None:
         return FAILED
 
+    from swapcore_http.trust import import_aiohttp
+
+    # Before anything else imports it.
+    import_aiohttp()
+
     import anyio
 
     from swapcore import SwapcoreError
     from swapcore_http.driver import EngineFailedError
     from swapcore_http.logs import set_up_logging
-    from swapcore_http.serve import Address, CannotListenError, serve
+    from swapcore_http.serve import Address, serve
     from swapcore_http.tls import CannotShowError
 
     try:
@@ -279,13 +284,8 @@ def _serve(options: argparse.Namespace) -> int:
             backend="asyncio",
             backend_options={"use_uvloop": use_uvloop},
         )
-    except CannotListenError as error:
-        print(f"swapcore-http: {error}", file=sys.stderr)
-        return FAILED
     except SwapcoreError as error:
-        from swapcore_http.journal import CannotRecordError
-
-        if not isinstance(error, CannotRecordError):
+        if not _says_what_is_missing(error):
             raise
         print(f"swapcore-http: {error}", file=sys.stderr)
         return FAILED
@@ -321,6 +321,14 @@ def _can_use_uvloop() -> bool:
     from importlib.util import find_spec
 
     return find_spec("uvloop") is not None
+
+
+def _says_what_is_missing(error: Exception) -> bool:
+    """Tell whether an error is no fault of ours: the server has not what it was told to use."""
+    from swapcore_http.journal import CannotRecordError
+    from swapcore_http.serve import CannotListenError
+
+    return isinstance(error, CannotListenError | CannotRecordError)
 
 
 def _cannot_trace(group: ExceptionGroup) -> Exception | None:

@@ -16,6 +16,7 @@ import anyio
 from yarl import URL
 
 from swapcore_http.readiness import probe_url
+from swapcore_http.trust import trust_for
 
 __all__ = ["what_else"]
 
@@ -50,7 +51,7 @@ async def what_else(url: str, expected: str, *, patience: float) -> str | None:
         while True:
             begun = time.monotonic()
             try:
-                async with session.get(target, allow_redirects=False) as response:
+                async with session.get(target, allow_redirects=False, ssl=trust_for(url)) as response:
                     status, body = response.status, await _beginning(response)
             except (aiohttp.ClientError, OSError, TimeoutError):
                 status, body = HTTPStatus.SERVICE_UNAVAILABLE, b""

@@ -12,6 +12,7 @@ import aiohttp
 from attrs import define, field, frozen
 
 from swapcore_http.config import Config, Names, PeerConfig
+from swapcore_http.trust import authorities
 
 __all__ = ["Peers"]
 
@@ -125,7 +126,12 @@ class Peers:
     async def _look(self, session: aiohttp.ClientSession, peer: PeerConfig) -> None:
         headers = {"Authorization": f"Bearer {peer.api_key}"} if peer.api_key else {}
         try:
-            async with session.get(peer.proxy.rstrip("/") + "/v1/models", headers=headers) as response:
+            async with session.get(
+                peer.proxy.rstrip("/") + "/v1/models",
+                headers=headers,
+                # Also for a peer that sends on to where it speaks TLS.
+                ssl=authorities(),
+            ) as response:
                 if not response.ok:
                     self.failed(peer.id, f"its list of models is answered with status {response.status}")
                     return

@@ -24,6 +24,8 @@ import aiohttp
 import anyio
 from yarl import URL
 
+from swapcore_http.trust import trust_for
+
 __all__ = ["is_this_machine", "probe_url", "wait_until_ready"]
 
 CONNECT_OFTEN, CONNECT_EVERY = 0.002, 0.005
@@ -80,7 +82,7 @@ async def wait_until_ready(
         `localhost`, so that nobody has to find out again.
     """
     async with aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=1),
+        connector=aiohttp.TCPConnector(limit=1, ssl=trust_for(url)),
         cookie_jar=aiohttp.DummyCookieJar(),
         timeout=aiohttp.ClientTimeout(total=patience),
         auto_decompress=False,

@@ -10,6 +10,8 @@ from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
+from swapcore_http.trust import trust_for
+
 __all__ = ["ask_all", "merged"]
 
 logger = logging.getLogger(__name__)
@@ -43,7 +45,7 @@ async def ask_all(urls: Mapping[str, str]) -> dict[str, str]:
 
 async def _ask(session: aiohttp.ClientSession, url: str) -> str:
     try:
-        async with session.get(f"{url}/metrics", allow_redirects=False) as response:
+        async with session.get(f"{url}/metrics", allow_redirects=False, ssl=trust_for(url)) as response:
             if response.status != 200:  # noqa: PLR2004
                 return ""
             body = bytearray()
