@@ -52,7 +52,7 @@ Fields = CIMultiDict[str] | CIMultiDictProxy[str]
 RawFields = tuple[tuple[bytes, bytes], ...]
 """Header fields as they came."""
 
-AskedFields = Fields | RawFields | bytes
+AskedFields = RawFields | bytes
 """Header fields, or what `joined` has made of them for many requests that have the same."""
 
 
@@ -75,16 +75,12 @@ def raw_redacted(fields: RawFields) -> RawFields:
     return fields
 
 
-def joined(fields: Fields | RawFields) -> bytes:
+def joined(fields: RawFields) -> bytes:
     """Return header fields in one piece, without what nobody should read.
 
     Thousands of captures are kept, and lie far from the processor when their turn has come to go: what is
     in one piece goes in a fraction of the time that its parts would take.
     """
-    if not isinstance(fields, tuple):
-        fields = tuple(
-            [(name.encode(), value.encode(errors="surrogateescape")) for name, value in fields.items()]
-        )
     # Without references to what occurs twice: looking for that takes longer than all the rest.
     return marshal.dumps(raw_redacted(fields), 2)
 

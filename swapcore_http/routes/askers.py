@@ -12,6 +12,7 @@ from aiohttp.http_parser import RawRequestMessage
 from attrs import define, field, frozen
 from multidict import CIMultiDictProxy
 
+from swapcore_http.activity.captures import joined
 from swapcore_http.auth import Identity
 from swapcore_http.config import Config
 from swapcore_http.driver import Driver, Lease
@@ -86,6 +87,11 @@ class Going:
         return lease
 
     @property
+    def captured(self) -> bytes:
+        """Their header fields as captures have them."""
+        return self._asker.captured
+
+    @property
     def remote(self) -> str | None:
         """Where they come from."""
         return self._asker.sent.remote
@@ -129,6 +135,9 @@ class Asker:
 
     sent: Sent
     identity: Identity
+    captured: bytes
+    """Their header fields as captures have them."""
+
     _going: Going | None = field(default=None, init=False)
     """How the last of them went."""
 
@@ -161,7 +170,7 @@ class Asker:
         except ApiError:
             # Whoever looks closer says so.
             return None
-        return cls(fields, context.config, sent, identity)
+        return cls(fields, context.config, sent, identity, joined(fields))
 
     def to(self, way: Way, target: str) -> Going | None:
         """Find out how a request for that goes to that model; `None` likewise."""

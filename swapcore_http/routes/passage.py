@@ -77,7 +77,7 @@ class Passage:
         self._over = False
         recorder = context.recorder
         kept = body if len(body) <= recorder.captures.limit else None
-        recording = self._recording = recorder.begin(going.model, going.target, request[0].headers, kept)
+        recording = self._recording = recorder.begin(going.model, going.target, going.captured, kept)
         recording.metadata = going.metadata
         self._transport = conversation.transport
         self._delivery = Alone(conversation.transport, CLIENT, going.extra)

@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator
 
 import anyio
 import pytest
-from multidict import CIMultiDict
 
 from swapcore import BecameReady, Exited, Start
 from swapcore_http.activity import digest as digesting_module
@@ -42,7 +41,7 @@ async def recorder() -> AsyncIterator[Recorder]:
 def answered(
     recorder: Recorder, *chunks: bytes, fields: tuple[tuple[bytes, bytes], ...] = FIELDS
 ) -> Recording:
-    recording = recorder.begin("a", CHAT, CIMultiDict(), None)
+    recording = recorder.begin("a", CHAT, (), None)
     recording.leased(1)
     recording.head(200, fields)
     for chunk in chunks:
