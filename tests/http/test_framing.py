@@ -141,6 +141,46 @@ def test_every_answer_is_read_as_h11_reads_it(answer: tuple[str, bytes], places:
     assert ours([bytes([byte]) for byte in data], method) == expected
 
 
+@pytest.mark.parametrize("size", [1, 15, 16, 17, 255, 256, 257, 4095, 4096, 70_000])
+@pytest.mark.parametrize("written", ["%x", "%X", "0%x", "%x;a=b"])
+def test_chunks_that_come_one_by_one_are_read(size: int, written: str) -> None:
+    pieces = [f"{written % size}\r\n{'x' * size}\r\n".encode()] * 3
+    assert ours([CHUNKED, *pieces, b"0\r\n\r\n"]).content == b"x" * size * 3
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        # What looks like a whole chunk, but is part of another one, of its size, or of the trailer.
+        [b"a\r\n", b"5\r\nhello\r\n", b"\r\n"],
+        [b"a\r\n5", b"2\r\nhe\r\n", b"xx\r\n"],
+        [b"1", b"5\r\nhello\r\n", b"0123456789abcd\r\n"],
+        [b"0\r\n", b"5\r\nhello\r\n", b"\r\n"],
+        # What lies about its size.
+        [b"5\r\nhelloXX"],
+        [b"5\r\nhello\n\n"],
+        [b"6\r\nhello\r\n"],
+        [b"4\r\nhello\r\n"],
+        [b"10\r\n0123456789abcde\r\n"],
+        [b"5\r\nhello\r\n\r\n"],
+        # What says it as it must not.
+        [b"0x5\r\nhello\r\n"],
+        [b"+5\r\nhello\r\n"],
+        [b" 5\r\nhello\r\n"],
+        [b"5\nhello\r\n"],
+    ],
+)
+def test_what_looks_like_a_whole_chunk_is_read_as_byte_by_byte(pieces: list[bytes]) -> None:
+    pieces = [*pieces, b"0\r\n\r\n"]
+    try:
+        expected = ours([CHUNKED, *(bytes([byte]) for byte in b"".join(pieces))])
+    except FramingError:
+        with pytest.raises(FramingError):
+            ours([CHUNKED, *pieces])
+    else:
+        assert ours([CHUNKED, *pieces]) == expected
+
+
 @given(
     answers(),
     st.lists(
