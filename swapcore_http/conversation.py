@@ -168,6 +168,9 @@ class Conversation(web.RequestHandler):
             return False
         self._resting, self._waiter = waiter, None
         self._request_in_progress = True
+        # As for one that the task takes: else the parser would stop before there are so many that the
+        # transport does, and nobody would have it go on. That one which is given back counts less is no harm.
+        self._parser.message_consumed()  # type: ignore[union-attr]
         return True
 
     def whole(self, message: RawRequestMessage, payload: StreamReader) -> bool:
@@ -196,7 +199,8 @@ class Conversation(web.RequestHandler):
             self.drop_handed()
             return
         self._messages.appendleft((message, payload))
-        self._rest()
+        # It is still in progress: `shutdown` is told of its end once, by the task.
+        self._waiter, self._resting = self._resting, None
         self._wake_task()
 
     def ended(self, *, keep_alive: bool) -> None:
@@ -208,7 +212,6 @@ class Conversation(web.RequestHandler):
             self._resting = None
             self._end_progress()
             return
-        parser.message_consumed()
         self._rest()
         if not keep_alive or self._close or self._force_close or not self._interceptor.is_open:
             self.close()
@@ -241,6 +244,13 @@ class Conversation(web.RequestHandler):
             self._waiter.set_result(None)
 
     # What the loop and aiohttp say
+
+    async def shutdown(self, timeout: float | None = 15.0) -> None:  # noqa: ASYNC109 - it is aiohttp's.
+        """See `web.RequestHandler`."""
+        await super().shutdown(timeout)
+        if self.passing is not None:
+            # The connection ends only when the client has taken what waits for it, which may be never.
+            self.passing.client_gone()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """See `asyncio.Protocol`."""

@@ -35,11 +35,11 @@ async def enter(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Have the request answered, if it may be, and turn every exception into the answer to show."""
     app = request.app
     doors = app[DOORS]
-    if doors.closed:
+    connection = request.protocol
+    if doors.closed and not (isinstance(connection, Conversation) and connection.handed is not None):
         return error_response(request, HTTPStatus.SERVICE_UNAVAILABLE, CLOSED)
     if request.method == "OPTIONS":
         return answer_preflight(request)
-    connection = request.protocol
     doors.busy.add(connection)
     try:
         pass_gate(request, app)
