@@ -133,7 +133,9 @@ class Asked:
         """
         recording, headers = self.recording, self.request.headers
         if recording is not None:
-            recording.leased(run)
+            if recording.forwarded is None:
+                # Else it has been on its way before.
+                recording.leased(run)
             accepted = readable(headers)
             if accepted:
                 added = (*accepted, *added)

@@ -34,8 +34,8 @@ LENGTHS: Final = (b"Content-Length", b"content-length")
 
 
 def but_for_length(fields: Fields) -> Fields:
-    """Return a request's fields without the length of its body."""
-    return tuple([each for each in fields if each[0] not in LENGTHS])
+    """Return a request's fields without the length of its body, but with its place among them."""
+    return tuple([(each[0], b"") if each[0] in LENGTHS else each for each in fields])
 
 
 @frozen(eq=False, repr=False)

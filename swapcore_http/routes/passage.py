@@ -177,6 +177,9 @@ class Passage:
             self._broken_off(error)
 
     def _broken_off(self, error: Exception) -> None:
+        if self._over:
+            # An operator has ended it meanwhile.
+            return
         if self._lease.cut is not None:
             error = CutError(self._lease.model, self._lease.cut)
         logger.warning("%s: an answer broke off: %s", self._lease.model, error)
@@ -186,6 +189,7 @@ class Passage:
         """Break the client's connection off so that it can see that the answer is not whole."""
         if self._transport is not None:
             self._transport.abort()
+        self._delivery.keep_alive = False
         self._end()
 
     def _end(self) -> None:
