@@ -5,7 +5,9 @@ object, in which `cpu` is the seconds of CPU time that the server has used:
 
     {"do": "closed", "port", "connections", "seconds", "path", "body"}      as fast as answers come
     {"do": "open", "port", "rate", "seconds", "path", "body"}               at a rate, whoever answers when
-    {"do": "streams", "port", "connections", "path", "body"}                each connection reads one stream
+    {"do": "streams", "port", "connections", "path", "body"}                each connection reads one stream;
+                                                                            `count` and `cpu` are of the time
+                                                                            in which all of them flow
     {"do": "get", "port", "path"}                                           one large answer
     {"do": "put", "port", "path", "bytes"}                                  one large request
 """
@@ -26,9 +28,10 @@ SENT = re.compile(rb'"sent":([\d.]+)')
 class Client(asyncio.Protocol):
     """One connection: sends a request, reads its answer, says so."""
 
-    def __init__(self, request: bytes, told: Any) -> None:
+    def __init__(self, request: bytes, told: Any, begun: Any = None) -> None:
         self.request = request
         self.told = told
+        self.answer_begun = begun
         self.received = b""
         self.begun = 0.0
         self.first = 0.0
@@ -50,6 +53,8 @@ class Client(asyncio.Protocol):
         now = time.monotonic()
         if not self.first:
             self.first = now
+            if self.answer_begun is not None:
+                self.answer_begun()
         if self.needed:
             self.needed -= len(data)
             if not self.needed:
@@ -84,8 +89,7 @@ class Client(asyncio.Protocol):
         held.extend(now - float(stamp) for stamp in SENT.findall(data))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if not self.transport.is_closing() or exc is not None:
-            raise RuntimeError(f"the server hung up: {exc}")
+        raise RuntimeError(f"the server hung up: {exc}")
 
 
 held: list[float] = []
@@ -111,9 +115,9 @@ def spent(order: dict[str, Any]) -> float:
     return time.clock_gettime(~order["pid"] << 3 | 2)
 
 
-async def connect(order: dict[str, Any], request: bytes, told: Any) -> Client:
+async def connect(order: dict[str, Any], request: bytes, told: Any, begun: Any = None) -> Client:
     loop = asyncio.get_running_loop()
-    _, client = await loop.create_connection(lambda: Client(request, told), "127.0.0.1", order["port"])
+    _, client = await loop.create_connection(lambda: Client(request, told, begun), "127.0.0.1", order["port"])
     return client
 
 
@@ -180,23 +184,38 @@ async def opened(order: dict[str, Any]) -> dict[str, Any]:
 
 
 async def streams(order: dict[str, Any]) -> dict[str, Any]:
-    left = order["connections"]
+    waiting = left = order["connections"]
+    flowing: list[tuple[int, float, float]] = []
+    """Events, time and CPU time when the last stream began, and when the first one ended."""
+
     done = asyncio.Event()
+
+    def note() -> None:
+        flowing.append((len(held), time.monotonic(), spent(order)))
+
+    def begun() -> None:
+        nonlocal waiting
+        waiting -= 1
+        if not waiting:
+            note()
 
     def told(client: Client, now: float) -> None:
         nonlocal left
+        if left == order["connections"]:
+            if waiting:
+                raise RuntimeError("a stream ended before all had begun")
+            note()
         left -= 1
         if not left:
             done.set()
 
     request = request_of(order)
-    clients = [await connect(order, request, told) for _ in range(order["connections"])]
-    begun, cpu = time.monotonic(), spent(order)
+    clients = [await connect(order, request, told, begun) for _ in range(order["connections"])]
     for client in clients:
         client.ask()
     await done.wait()
-    seconds, cpu = time.monotonic() - begun, spent(order) - cpu
-    return {"count": len(held), "seconds": seconds, "held": held, "cpu": cpu}
+    count, seconds, cpu = (after - before for before, after in zip(*flowing, strict=True))
+    return {"count": count, "seconds": seconds, "held": held, "cpu": cpu}
 
 
 async def get(order: dict[str, Any]) -> dict[str, Any]:

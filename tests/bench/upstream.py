@@ -3,9 +3,9 @@
 Started as a program: `python -I -S upstream.py PORT [LOAD_SECONDS]`. It answers everything with one short
 chat, but for these, whatever the path before them:
 
-    /stream?count=N&every=S    N events, one each S seconds, each with the time at which it was sent
-    /bytes?count=N             N bytes
-    /sink                      a short answer, once all of the body has come
+    ?count=N&every=S    N events, one each S seconds, each with the time at which it was sent
+    ?count=N            N bytes
+    /sink               a short answer, once all of the body has come
 """
 
 import re
@@ -115,7 +115,7 @@ class Upstream:
                 continue
             query: dict[bytes, Any] = dict(QUERY.findall(line))
             count = int(query[b"count"])
-            if b"/stream" in line:
+            if b"every" in query:
                 client.events, client.every = count, float(query[b"every"])
                 self.send(client, STREAM)
                 heappush(self.due, (time.monotonic() + client.every, id(client), client))
