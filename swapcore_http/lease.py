@@ -115,7 +115,7 @@ class Lease:
         if self._answer is None:
             self._answered = once()
             try:
-                async with self.meanwhile():
+                async with self._wait():
                     await self._answered
             except BaseException:
                 self._driver._release(self)
@@ -134,6 +134,11 @@ class Lease:
     ) -> None:
         """Give the room back."""
         self.give_back()
+
+    def _wait(self) -> AbstractAsyncContextManager[object]:
+        """Make what is entered while it waits; what that took is given up, for thousands may wait."""
+        made, self.meanwhile = self.meanwhile(), nullcontext
+        return made
 
     def on_cut(self, tell: Callable[[str], None]) -> None:
         """Call `tell` with the reason when the lease is cut; at once if it is already."""

@@ -128,24 +128,11 @@ async def _ask_model(asked: Asked, model: str, handed: Handed | None) -> web.Str
     if priority and asked.recording is not None:
         asked.recording.metadata = {**asked.recording.metadata, "fifo_priority": priority}
 
-    def lend() -> Lease:
-        lease = context.driver.lease(
-            model,
-            priority=priority,
-            patience=patience,
-            caller=caller.name,
-            share=caller.share,
-            brings_up=caller.may("swap"),
-        )
-        if asked.flight is not None:
-            asked.flight.ticket = lease.ticket
-        return lease
-
     asked_at = context.driver.now()
     try:
         if is_websocket(request):
-            return await _tunnel(asked, way, lend)
-        lease = lend() if handed is None else handed.lease
+            return await _tunnel(asked, way, partial(_lend, asked, model, priority, patience))
+        lease = _lend(asked, model, priority, patience) if handed is None else handed.lease
         # Holding itself, it would stay until the garbage is looked for.
         lease.meanwhile = partial(_wait, asked, way, lease.ticket)
         async with lease:
@@ -169,6 +156,22 @@ async def _ask_model(asked: Asked, model: str, handed: Handed | None) -> web.Str
     except NotUpError:
         message = f"{model} is not up, and to have it brought up takes a key with the scope swap"
         raise ApiError(HTTPStatus.FORBIDDEN, message) from None
+
+
+def _lend(asked: Asked, model: str, priority: int, patience: float | None) -> Lease:
+    """Make a lease for a request, which is to be seen to wait for it."""
+    caller = asked.identity.caller
+    lease = asked.context.driver.lease(
+        model,
+        priority=priority,
+        patience=patience,
+        caller=caller.name,
+        share=caller.share,
+        brings_up=caller.may("swap"),
+    )
+    if asked.flight is not None:
+        asked.flight.ticket = lease.ticket
+    return lease
 
 
 async def _tunnel(asked: Asked, way: Way, lend: Callable[[], Lease]) -> web.StreamResponse:
