@@ -1,6 +1,7 @@
 """What does a recorded request come to, once it is over?"""
 
-from http import HTTPStatus
+from functools import lru_cache
+from typing import Final
 
 from attrs import define
 
@@ -8,6 +9,7 @@ from swapcore_http.activity.captures import (
     WITHOUT_ANSWER,
     WITHOUT_BODIES,
     WITHOUT_QUESTION,
+    AskedFields,
     Capture,
     joined,
 )
@@ -19,6 +21,16 @@ from swapcore_http.activity.tokens import read_tokens
 from swapcore_http.activity.unpacking import UnpackError, unpacking
 
 __all__ = ["Digest", "digest"]
+
+# To ask `HTTPStatus` for it takes longer than many a step of what is done here.
+OK: Final = 200
+
+UNREMARKABLE: Final = 16
+"""Header fields that an answer has at most if they are remembered: many answers in a row have the same."""
+
+WITHOUT_SOMETHING = WITHOUT_ANSWER | WITHOUT_BODIES | WITHOUT_QUESTION
+
+_joined = lru_cache(maxsize=64)(joined)
 
 
 @define(eq=False, repr=False)
@@ -43,7 +55,7 @@ def digest(recording: Recording, loading: float) -> Digest:
     """
     body, head, tail = _ends_of(recording)
     kind = recording.kind
-    ok = recording.status == HTTPStatus.OK
+    ok = recording.status == OK
     found = read_tokens(kind, recording.path, head, tail) if ok else None
     if not ok and not recording.error:
         recording.error = told(recording.status, head if tail is None else b"")
@@ -64,14 +76,13 @@ def digest(recording: Recording, loading: float) -> Digest:
         error=recording.error,
         metadata=recording.metadata,
     )
-    return Digest(entry, None if recording.asked is None else _capture(recording, body if ok else None))
+    asked = recording.asked
+    return Digest(entry, None if asked is None else _capture(recording, asked, body if ok else None))
 
 
 def _ends_of(recording: Recording) -> tuple[bytes | None, bytes, bytes | None]:
     """Return the body as it came, if it is held whole, and the two ends of what it says."""
-    encoding = recording.encoding
-    ends = recording.ends
-    chunks = recording.take()
+    encoding, ends, chunks = recording.encoding, recording.ends, recording.take()
     if ends is not None:
         # More has come before.
         if encoding:
@@ -95,15 +106,25 @@ def _ends_of(recording: Recording) -> tuple[bytes | None, bytes, bytes | None]:
     return (body, *ends.cut())
 
 
-def _capture(recording: Recording, answered: bytes | None) -> Capture:
-    assert recording.asked is not None  # noqa: S101 - or nothing is captured.
-    fields, asked = recording.asked
-    path = recording.path
-    mute = path in WITHOUT_BODIES
+def _capture(
+    recording: Recording, asked: tuple[AskedFields, bytes | None], answered: bytes | None
+) -> Capture:
+    fields, body = asked
+    if recording.path in WITHOUT_SOMETHING:
+        body, answered = _as_captured(recording.path, body, answered)
     return Capture(
-        path,
+        recording.path,
         fields if isinstance(fields, bytes) else joined(fields),
+        body,
+        _joined(recording.fields) if len(recording.fields) <= UNREMARKABLE else joined(recording.fields),
+        answered,
+    )
+
+
+def _as_captured(path: str, asked: bytes | None, answered: bytes | None) -> tuple[bytes | None, bytes | None]:
+    """Leave out of the two bodies what is not to be kept."""
+    mute = path in WITHOUT_BODIES
+    return (
         None if mute or path in WITHOUT_QUESTION else asked,
-        joined(recording.fields),
         None if mute or path in WITHOUT_ANSWER else answered,
     )
