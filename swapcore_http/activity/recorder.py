@@ -67,6 +67,10 @@ Told = Callable[[int, "Entry"], None]
 """Hears of a request that was recorded, and its number."""
 
 
+_Closed = tuple[Recording, float, int]
+"""A recording, the seconds of its wait that its model was loading, and the bytes that it holds."""
+
+
 @frozen(eq=False, repr=False)
 class _Part:
     recording: Recording
@@ -100,9 +104,9 @@ class Recorder:
         self._open_store = open_store
         self._closed: list[Callable[[Recording], None]] = []
         self._subscribers: list[Told] = []
-        self._fresh: list[tuple[Recording, float]] = []
+        self._fresh: list[_Closed] = []
         self._timer: asyncio.TimerHandle | None = None
-        self._queue: deque[Digest | tuple[Recording, float] | _Part | _Question] = deque()
+        self._queue: deque[Digest | _Closed | _Part | _Question] = deque()
         self._held = 0
         self._freed = 0
         self._wake = threading.Event()
@@ -140,8 +144,9 @@ class Recorder:
             return
         since = recording.arrived
         loading = self.loads.within(recording.run, since, recording.forwarded or since)
-        self._held += recording.size
-        fresh.append((recording, loading))
+        size = recording.size
+        self._held += size
+        fresh.append((recording, loading, size))
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(GATHER, self._hand_over)
         elif len(fresh) >= TOGETHER:
@@ -191,7 +196,7 @@ class Recorder:
         queue, digest = self._queue, self._digest
         until = time.perf_counter() + SLICE
         for item in fresh:
-            recording = item[0]
+            recording, loading, size = item
             # The thread imports what it takes to digest, and does so with the first ones.
             if (
                 digest is None
@@ -201,9 +206,8 @@ class Recorder:
             ):
                 queue.append(item)
                 continue
-            self._held -= recording.size
-            digested = digest(*item)
-            self._held += digested.size
+            digested = digest(recording, loading)
+            self._held += digested.size - size
             queue.append(digested)
 
     def _hand_over(self) -> None:
@@ -250,20 +254,21 @@ class Recorder:
                 self._write(digested)
                 digested = []
                 self._answer(item)
-                continue
-            if isinstance(item, _Part):
-                item.recording.unpack(item.chunks)
+            elif isinstance(item, _Part):
                 self._freed += item.size
+                item.recording.unpack(item.chunks)
+            elif isinstance(item, tuple):
+                self._freed += item[2]
+                digested.append(digest(*item[:2]))
             else:
-                if isinstance(item, tuple):
-                    self._freed += item[0].size
-                    item = digest(*item)
-                else:
-                    self._freed += item.size
+                self._freed += item.size
                 digested.append(item)
-                if len(digested) >= BATCH:
-                    self._write(digested)
-                    digested = []
+                if len(digested) < BATCH:
+                    # That took no time.
+                    continue
+            if len(digested) >= BATCH:
+                self._write(digested)
+                digested = []
             if time.perf_counter() > until:
                 time.sleep(PAUSE)
                 until = time.perf_counter() + SLICE

@@ -120,9 +120,9 @@ def _in_json(text: bytes, path: str) -> Iterable[tuple[str, Mapping[str, Any]]]:
     """Find the objects in a whole answer, mostly without parsing all of it."""
     found = []
     for key, quoted in QUICK.items():
-        place = text.rfind(quoted)
-        if place < 0:
+        if quoted not in text:
             continue
+        place = text.rfind(quoted)
         near = _text(text[place:])
         match = KEY.match(near)
         value = None if match is None else _object_at(near, match.end())
