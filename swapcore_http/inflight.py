@@ -13,7 +13,6 @@ from attrs import define, field
 
 from swapcore_http.accesslog import Sender, client_of
 from swapcore_http.activity.captures import RawFields, raw_redacted, redacted
-from swapcore_http.activity.entries import timestamp
 from swapcore_http.activity.recording import Recording
 
 __all__ = ["Flight", "Heard", "InFlight"]
@@ -87,6 +86,8 @@ class Flight:
 
     def as_json(self) -> dict[str, Any]:
         """Show it as llama-swap does, without secrets."""
+        from swapcore_http.activity.entries import timestamp  # noqa: PLC0415 - few ask.
+
         elapsed = time.monotonic() - self.arrived
         answer = self.answer
         answered: dict[str, str] = {}

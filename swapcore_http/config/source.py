@@ -74,7 +74,7 @@ TAGS: dict[str, type | tuple[type, ...]] = {
     TAG + "float": (int, float),
 }
 # Written out: the complement of what is allowed takes ten times as long to compile.
-UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff\ufffe\uffff]")
+UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff\ufffe-\uffff]")
 SURROGATE = re.compile("[\ud800-\udfff]")
 LINE_END = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
 

@@ -10,10 +10,9 @@ import codecs
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from swapcore import BecameReady, Exited, Lost, Start, Stop
-from swapcore_http.activity.entries import Entry
 from swapcore_http.config import Config
 from swapcore_http.driver import Observation
 from swapcore_http.inflight import Flight
@@ -21,6 +20,9 @@ from swapcore_http.logstreams import LogStream
 from swapcore_http.news.followers import Follower, Followers
 from swapcore_http.news.messages import frame, model_status, snapshot
 from swapcore_http.routes.context import Context
+
+if TYPE_CHECKING:
+    from swapcore_http.activity.entries import Entry
 
 __all__ = ["News"]
 
@@ -117,7 +119,7 @@ class News:
                 lambda: self.followers.give(self._models() + self._ui() + self._profile())
             )
 
-    def _recorded(self, number: int, _: Entry) -> None:
+    def _recorded(self, number: int, _: "Entry") -> None:
         if self.followers:
             self.followers.give(frame("activity", {"id": number}))
 
