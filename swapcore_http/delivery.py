@@ -39,15 +39,15 @@ class Delivery(Protocol):
     def begin(self, framing: Framing) -> None:
         """Take the head; called once."""
 
-    def write(self, data: bytes, framing: Framing, spans: Spans) -> None:
-        """Take what has just been fed to the framing, and where the content stands in it."""
+    def write(self, data: bytes, framing: Framing, spans: Spans) -> bool:
+        """Take what has just been fed to the framing, and where the content stands in it.
+
+        Returns:
+            Whether more bytes would only wait.
+        """
 
     def end(self) -> None:
         """Take it that the answer is whole."""
-
-    @property
-    def full(self) -> bool:
-        """Whether more bytes would only wait."""
 
 
 class Relayed(web.StreamResponse):
@@ -107,7 +107,7 @@ class Alone:
         self._passing = reply.passing
         self.keep_alive = reply.keep_alive
 
-    def write(self, data: bytes, framing: Framing, spans: Spans) -> None:
+    def write(self, data: bytes, framing: Framing, spans: Spans) -> bool:
         """See `Delivery`."""
         if self._passing is Passing.AS_FRAMED:
             start, end = framing.start, framing.end
@@ -121,19 +121,12 @@ class Alone:
             out = self._head + out
             self._head = b""
         self.sent += len(out)
-        if out and self._transport is not None and not self._transport.is_closing():
-            self._transport.write(out)
+        return _write(self._transport, out)
 
     def end(self) -> None:
         """See `Delivery`."""
         if self._passing is Passing.IN_CHUNKS and self._transport is not None:
             self._transport.write(LAST_CHUNK)
-
-    @property
-    def full(self) -> bool:
-        """See `Delivery`."""
-        transport = self._transport
-        return transport is not None and transport.get_write_buffer_size() > FULL
 
 
 class ToClient(Alone):
@@ -153,10 +146,11 @@ class ToClient(Alone):
         assert framing.head is not None  # noqa: S101 - it is what begins.
         self.response = Relayed(framing.head, keep_alive=self.keep_alive)
 
-    def write(self, data: bytes, framing: Framing, spans: Spans) -> None:
+    def write(self, data: bytes, framing: Framing, spans: Spans) -> bool:
         """See `Delivery`."""
-        super().write(data, framing, spans)
+        full = super().write(data, framing, spans)
         self._writer.output_size = self.sent
+        return full
 
 
 class IntoStarted:
@@ -186,38 +180,41 @@ class IntoStarted:
         else:
             self.begun = True
 
-    def write(self, data: bytes, framing: Framing, spans: Spans) -> None:  # noqa: ARG002 - see `Delivery`.
+    def write(self, data: bytes, framing: Framing, spans: Spans) -> bool:  # noqa: ARG002 - see `Delivery`.
         """See `Delivery`."""
         content = _content(data, spans)
         if self.unfit is not None:
             self.unfit += content[: MAX_UNFIT - len(self.unfit)]
-        elif content and self._transport is not None and not self._transport.is_closing():
-            self._transport.write(_chunk(content) if self._chunked else content)
+            return False
+        return _write(self._transport, _chunk(content) if self._chunked else content)
 
     def end(self) -> None:
         """Do nothing: what began with the started response ends with it."""
-
-    @property
-    def full(self) -> bool:
-        """See `Delivery`."""
-        transport = self._transport
-        return self.unfit is None and transport is not None and transport.get_write_buffer_size() > FULL
 
 
 class Nowhere:
     """The answer to a client who has gone."""
 
     begun = True
-    full = False
 
     def begin(self, framing: Framing) -> None:
         """Do nothing."""
 
-    def write(self, data: bytes, framing: Framing, spans: Spans) -> None:
-        """Do nothing."""
+    def write(self, data: bytes, framing: Framing, spans: Spans) -> bool:  # noqa: ARG002 - see `Delivery`.
+        """Do nothing; there is always room for more."""
+        return False
 
     def end(self) -> None:
         """Do nothing."""
+
+
+def _write(transport: asyncio.Transport | None, data: bytes) -> bool:
+    """Write to a client who may have gone, and say whether more would only wait."""
+    if transport is None:
+        return False
+    if data and not transport.is_closing():
+        transport.write(data)
+    return transport.get_write_buffer_size() > FULL
 
 
 def _content(data: bytes, spans: Spans) -> bytes:

@@ -263,7 +263,7 @@ class Relay:
                 self._switch(head, data[framing.end :])
                 return
             delivery.begin(framing)
-        delivery.write(data, framing, spans)
+        full = delivery.write(data, framing, spans)
         tap = self._tap
         if tap is not None:
             try:
@@ -276,7 +276,7 @@ class Relay:
         if framing.ended:
             self._give_back(surplus=framing.end < len(data))
             self._complete()
-        elif delivery.full:
+        elif full:
             self._held_back = True
             if self.connection is not None:
                 self.connection.transport.pause_reading()
