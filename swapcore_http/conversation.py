@@ -77,14 +77,10 @@ class Interceptor(Protocol):
         """Answer it, or say that this has to be done by somebody else.
 
         Args:
-            conversation: Told by `began`, and by `ended` or `hand_over`.
+            conversation: Has what is on its way as `passing`; told by `ended`, or `hand_over`.
             message: The request.
             payload: Its body, which is whole; it is to be left as it is: see `content_of`.
         """
-
-    @property
-    def is_open(self) -> bool:
-        """Whether connections live on."""
 
 
 INTERCEPTOR = web.AppKey("INTERCEPTOR", Interceptor)
@@ -187,10 +183,6 @@ class Conversation(web.RequestHandler):
 
     # What the fast path says
 
-    def began(self, passing: Passing) -> None:
-        """Hear of what is answered without a task from now on."""
-        self.passing = passing
-
     def hand_over(self, handed: Handed, message: RawRequestMessage, payload: StreamReader) -> None:
         """Have the task go on with a request for which nothing has been written."""
         self.passing = None
@@ -209,11 +201,10 @@ class Conversation(web.RequestHandler):
         parser, transport = self._parser, self.transport
         if parser is None or transport is None:
             # The client has gone, and the task with it.
-            self._resting = None
-            self._end_progress()
+            self._rest()
             return
         self._rest()
-        if not keep_alive or self._close or self._force_close or not self._interceptor.is_open:
+        if not keep_alive or self._close or self._force_close:
             self.close()
             transport.close()
             return
@@ -230,11 +221,8 @@ class Conversation(web.RequestHandler):
             handed.drop()
 
     def _rest(self) -> None:
-        """Let aiohttp's task wait for requests again."""
+        """Let aiohttp's task wait for requests again, if it still does."""
         self._waiter, self._resting = self._resting, None
-        self._end_progress()
-
-    def _end_progress(self) -> None:
         self._request_in_progress = False
         if self._handler_waiter is not None and not self._handler_waiter.done():
             self._handler_waiter.set_result(None)

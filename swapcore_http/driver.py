@@ -56,6 +56,9 @@ __all__ = ["Control", "Driver", "EngineFailedError", "Launch", "Lease", "Observa
 
 logger = logging.getLogger(__name__)
 
+ENDING = (Exited, ShutdownRequested)
+"""What can be the end of everything."""
+
 JOURNAL_TAIL = 256
 """Events kept in memory, to be shown if the engine ever fails."""
 
@@ -322,7 +325,7 @@ class Driver:
         for command in commands:
             self._perform(command, now)
         self._observers.tell(now, event, commands)
-        if self._engine.finished:
+        if isinstance(event, ENDING) and self._engine.finished:
             self._finished.set()
 
     def _perform(self, command: Command, now: float) -> None:
@@ -334,7 +337,8 @@ class Driver:
                 lease.since = now
                 lease.url = control._url or ""
                 control._leases[command.ticket] = lease
-                self._clinging.discard(lease)
+                if self._clinging.leases:
+                    self._clinging.discard(lease)
                 lease._tell(command)
             case Start(model, run):
                 # Registered before its task runs: a Stop of it can be the next command.
@@ -395,7 +399,8 @@ class Driver:
         ticket = lease.arrived.ticket
         if self._leases.pop(ticket, None) is None:
             return
-        self._clinging.discard(lease)
+        if self._clinging.leases:
+            self._clinging.discard(lease)
         control = self._runs.get(lease.run)
         if control is not None:
             control._leases.pop(ticket, None)

@@ -35,6 +35,7 @@ Edit = tuple[int, int, bytes]
 """What is to stand in some bytes in place of those from one position to another."""
 
 _PAIR = re.compile(rb"[^&]+")
+_FIRST = re.compile(r'[ \t\n\r]*\{[ \t\n\r]*"model"[ \t\n\r]*:[ \t\n\r]*"([^"\\]+)"[ \t\n\r]*[,}]')
 _MODEL = re.compile(r'"model"[ \t\n\r]*:[ \t\n\r]*"([^"\\]*)"')
 
 
@@ -153,12 +154,15 @@ def _in_json(body: bytes) -> Named:
 
 
 def _in_plain_json(text: str) -> re.Match[str] | None:
-    """Find the one member called `model` of a well-formed object, if it is as plain as almost all are.
+    """Find the one member called `model` of an object, if it is as plain as almost all are.
 
     The name is not written anywhere else, not even in another way: so where it is written is where it is.
     """
     if text.count('"model"') != 1 or "\\u006" in text:
         return None
+    if (first := _FIRST.match(text)) is not None:
+        # Whatever follows, well-formed or not, changes nothing.
+        return first
     try:
         read = DECODER.decode(text)
     except (ValueError, RecursionError):

@@ -172,8 +172,7 @@ class Clinging:
 
     def discard(self, lease: Lease) -> None:
         """Note that one waits no more, if it did."""
-        # Nearly always nobody does.
-        here = self.leases.get(lease.model) if self.leases else None
+        here = self.leases.get(lease.model)
         if here is not None and here.pop(lease.ticket, None) is not None and not here:
             del self.leases[lease.model]
 

@@ -40,7 +40,18 @@ class Observers:
 
     def tell(self, now: float, event: Event, commands: tuple[Command, ...]) -> None:
         """Tell of one step."""
-        if self._is_passing(event, commands):
+        # Whether it is about one of those, and says nothing else.
+        if isinstance(event, Arrived):
+            first = commands[0] if len(commands) == 1 else None
+            passing = isinstance(first, Forward) and first.ticket == event.ticket
+            if passing:
+                self._passing.add(event.ticket)
+        elif isinstance(event, Released) and event.ticket in self._passing:
+            self._passing.remove(event.ticket)
+            passing = not commands
+        else:
+            passing = False
+        if passing:
             if self.everything is not None and (self.also_passing is None or self.also_passing()):
                 self.everything(Observation(now, event, commands))
             return
@@ -51,13 +62,3 @@ class Observers:
             self.everything(observation)
         for watch in self.watchers:
             watch(observation)
-
-    def _is_passing(self, event: Event, commands: tuple[Command, ...]) -> bool:
-        if isinstance(event, Arrived):
-            if len(commands) == 1 and isinstance(commands[0], Forward) and commands[0].ticket == event.ticket:
-                self._passing.add(event.ticket)
-                return True
-        elif isinstance(event, Released) and event.ticket in self._passing:
-            self._passing.remove(event.ticket)
-            return not commands
-        return False

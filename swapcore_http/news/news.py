@@ -58,7 +58,6 @@ class News:
         context.driver.watch(self._observe)
         context.present.on_replaced(self._replaced)
         context.recorder.subscribe(self._recorded)
-        context.inflight.watcher = self
 
     @contextmanager
     def following(self) -> Iterator[tuple[Follower, list[bytes]]]:
@@ -72,8 +71,12 @@ class News:
         with self.followers.following() as follower:
             opening = [*(tail.history() for tail in self._tails), self._models(), self._ui(), self._profile()]
             self._watch()
+            # Requests come and go all the time: who hears of each costs all of them something.
+            self._context.inflight.watcher = self
             yield follower, [*opening, self._flights()]
         if not self.followers:
+            self._context.inflight.watcher = None
+            self._told.clear()
             for tail in self._tails:
                 tail.stop()
 
@@ -90,14 +93,12 @@ class News:
 
     def began(self, flight: Flight) -> None:
         """See `Watcher`."""
-        if self.followers:
-            self._change(flight.number, flight)
+        self._change(flight.number, flight)
 
     def ended(self, flight: Flight) -> None:
         """See `Watcher`."""
         self._told.pop(flight.number, None)
-        if self.followers:
-            self._change(flight.number, None)
+        self._change(flight.number, None)
 
     def _observe(self, step: Observation) -> None:
         if not self.followers or self._models_due:

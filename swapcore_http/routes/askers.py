@@ -52,6 +52,9 @@ class Going:
     """How the requests of one asker go to one model."""
 
     way: Way
+    model: str
+    """The id of the model."""
+
     target: str
     """What is asked for."""
 
@@ -66,11 +69,6 @@ class Going:
     _asker: "Asker"
     _origin: Origin | None = field(default=None, init=False)
     _head: HeadAround | None = field(default=None, init=False)
-
-    @property
-    def model(self) -> str:
-        """The id of the model."""
-        return self.way.model.id
 
     def lend(self, driver: Driver) -> Lease:
         """Take a lease for one of them, which is let in."""
@@ -188,5 +186,5 @@ class Asker:
         if priority:
             metadata["fifo_priority"] = priority
         extra = (*way.extra, *for_pages(config, self.sent.headers))
-        going = self._going = Going(way, target, priority, patience, extra, metadata, self)
+        going = self._going = Going(way, way.model.id, target, priority, patience, extra, metadata, self)
         return going

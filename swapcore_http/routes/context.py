@@ -113,7 +113,7 @@ class Context:
         """
         if self.active is not None:
             return None
-        names = self.names
+        names = self.peers.names(self.present.config)
         if names is not self._names_of_plain:
             self._names_of_plain, self._plain = names, {}
         way = self._plain.get(name)

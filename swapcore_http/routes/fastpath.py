@@ -40,11 +40,6 @@ class FastPath:
         self._config = context.config
         context.present.on_replaced(self._follow)
 
-    @property
-    def is_open(self) -> bool:
-        """See `Interceptor`."""
-        return not self._doors.closed
-
     def wants(self, conversation: Conversation, message: RawRequestMessage, payload: StreamReader) -> bool:
         """See `Interceptor`."""
         if message.path not in EVERY or message.method != "POST" or message.version != HttpVersion11:
@@ -70,7 +65,9 @@ class FastPath:
         if going is None or not context.driver.lets_in(going.model) or not context.bodies.take(len(body)):
             return False
         lease = going.lend(context.driver)
-        passage = Passage(context, conversation, (message, payload), body, going=going, lease=lease)
+        passage = Passage(
+            context, conversation, (message, payload), body, going=going, lease=lease, doors=self._doors
+        )
         if not passage.begin():
             context.bodies.give_back(len(body))
             conversation.handed = Handed(lease, drop=lease.give_back)

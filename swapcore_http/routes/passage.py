@@ -13,6 +13,7 @@ from multidict import CIMultiDictProxy
 from swapcore_http.activity.recording import GONE
 from swapcore_http.conversation import Conversation, Handed, Message
 from swapcore_http.delivery import Alone
+from swapcore_http.doors import Doors
 from swapcore_http.forward import ClientGoneError, CutError
 from swapcore_http.headers import Client
 from swapcore_http.lease import Lease
@@ -39,6 +40,7 @@ class Passage:
         body: The same in one piece, for which there is room.
         going: How it goes to its model.
         lease: It is entered.
+        doors: Whether its connection lives on.
     """
 
     __slots__ = (
@@ -47,6 +49,7 @@ class Passage:
         "_context",
         "_conversation",
         "_delivery",
+        "_doors",
         "_flight",
         "_going",
         "_lease",
@@ -66,6 +69,7 @@ class Passage:
         *,
         going: Going,
         lease: Lease,
+        doors: Doors,
     ) -> None:
         self._context = context
         self._conversation = conversation
@@ -73,6 +77,7 @@ class Passage:
         self._body = body
         self._going = going
         self._lease = lease
+        self._doors = doors
         self._client_gone = False
         self._over = False
         recorder = context.recorder
@@ -97,7 +102,7 @@ class Passage:
         flight.answer = self._recording
         self._recording.leased(lease.run)
         lease.on_cut(self._cut)
-        self._conversation.began(self)
+        self._conversation.passing = self
         connection.transport.write(going.head(origin, len(self._body)) + self._body)
         relay.asked(going.way.limits)
         return True
@@ -204,7 +209,7 @@ class Passage:
         self._context.bodies.give_back(len(self._body))
         # Each holds the other: they would stay until the garbage is looked for.
         del self._flight
-        self._conversation.ended(keep_alive=self._delivery.keep_alive)
+        self._conversation.ended(keep_alive=self._delivery.keep_alive and not self._doors.closed)
 
     def _hand_over(self, error: Exception) -> None:
         """Have aiohttp's task go on with it, which can wait, and can say what went wrong."""
