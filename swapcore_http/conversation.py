@@ -141,7 +141,7 @@ class Conversation(web.RequestHandler):
 
         if manager.interceptor is not None:
             self._interceptor = manager.interceptor
-            self._parser = _Reading(self._parser, self)  # type: ignore[assignment]
+            self._parser = _Reading(self._parser, self, manager.interceptor)  # type: ignore[assignment]
 
     @property
     def busy(self) -> bool:
@@ -169,17 +169,10 @@ class Conversation(web.RequestHandler):
         self._parser.message_consumed()  # type: ignore[union-attr]
         return True
 
-    def whole(self, message: RawRequestMessage, payload: StreamReader) -> bool:
-        """Have a request answered that was kept back, or leave it to the task."""
-        if self._interceptor.take(self, message, payload):
-            return True
-        self._rest()
-        return False
-
     def give_up(self, message: RawRequestMessage, payload: StreamReader) -> None:
         """Leave to the task what was kept back."""
         self._messages.append((message, payload))
-        self._rest()
+        self.rest()
 
     # What the fast path says
 
@@ -201,9 +194,9 @@ class Conversation(web.RequestHandler):
         parser, transport = self._parser, self.transport
         if parser is None or transport is None:
             # The client has gone, and the task with it.
-            self._rest()
+            self.rest()
             return
-        self._rest()
+        self.rest()
         if not keep_alive or self._close or self._force_close:
             self.close()
             transport.close()
@@ -220,7 +213,7 @@ class Conversation(web.RequestHandler):
         if handed is not None:
             handed.drop()
 
-    def _rest(self) -> None:
+    def rest(self) -> None:
         """Let aiohttp's task wait for requests again, if it still does."""
         self._waiter, self._resting = self._resting, None
         self._request_in_progress = False
@@ -268,12 +261,13 @@ class Conversation(web.RequestHandler):
 class _Reading:
     """aiohttp's parser of one connection's requests, some of which are kept back."""
 
-    __slots__ = ("_conversation", "_feed", "_held", "_parser", "message_consumed")
+    __slots__ = ("_conversation", "_feed", "_held", "_parser", "_take", "message_consumed")
 
-    def __init__(self, parser: Any, conversation: Conversation) -> None:
+    def __init__(self, parser: Any, conversation: Conversation, interceptor: Interceptor) -> None:
         self._parser = parser
         self._feed = parser.feed_data
         self.message_consumed = parser.message_consumed
+        self._take = interceptor.take
         self._conversation = conversation
         self._held: Message | None = None
         """The request that is kept back until its body is here."""
@@ -300,7 +294,8 @@ class _Reading:
             self._held = held
             return messages, upgraded, tail
         self._held = None
-        if not self._conversation.whole(*held):
+        if not self._take(self._conversation, *held):
+            self._conversation.rest()
             messages = (held, *messages)
         return messages, upgraded, tail
 

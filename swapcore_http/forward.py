@@ -289,7 +289,7 @@ class _Exchange:
     def _send_at_once(self) -> bool:
         """Send the request on an idle connection, and say whether there is one."""
         # What is not whole cannot be sent again if the upstream closes it just now.
-        self._reused = self._body.whole and self._upstreams.take(self._lease.run, self._relay)
+        self._reused = self._body.whole and self._upstreams.take(self._lease.run, self._relay) is not None
         if self._reused:
             self._send()
         return self._reused

@@ -9,6 +9,8 @@ import contextlib
 import logging
 import sys
 from collections.abc import Callable
+from functools import partial
+from typing import Final
 
 from attrs import evolve
 
@@ -30,7 +32,7 @@ from swapcore_http.loglines import Lines
 from swapcore_http.logstreams import BOTH, PROXY, UPSTREAM, hear_upstreams
 from swapcore_http.outlet import Outlet
 
-__all__ = ["log_step", "set_log_level", "set_up_logging"]
+__all__ = ["log_step", "logs_callers", "set_log_level", "set_up_logging"]
 
 logger = logging.getLogger("swapcore_http")
 
@@ -100,9 +102,8 @@ def _is_no_garbage(record: logging.LogRecord) -> bool:
 CALLERS = (Arrived, Released)
 
 
-def logs_callers() -> bool:
-    """Whether `log_step` writes anything at present about callers who need not wait."""
-    return logger.isEnabledFor(logging.DEBUG)
+logs_callers: Final = partial(logger.isEnabledFor, logging.DEBUG)
+"""Tells whether `log_step` writes anything at present about callers who need not wait."""
 
 
 def log_step(step: Observation) -> None:

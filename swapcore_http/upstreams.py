@@ -113,12 +113,15 @@ class Origin:
 class Connection(asyncio.Protocol):
     """One connection to an upstream: whoever has taken it has it to itself."""
 
-    __slots__ = ("_drained", "_pool", "_writable", "idle_since", "taker", "transport", "used")
+    __slots__ = ("_drained", "_pool", "_writable", "idle_since", "origin", "taker", "transport", "used")
 
     transport: asyncio.Transport
 
     def __init__(self, pool: "Pool", taker: Taker) -> None:
         self._pool = pool
+        self.origin = pool.origin
+        """Where it leads."""
+
         self.taker: Taker | None = taker
         self.used = False
         """Whether it has served before."""
@@ -210,15 +213,15 @@ class Pool:
     _closed: bool = field(default=False, init=False)
     _timer: asyncio.TimerHandle | None = field(default=None, init=False)
 
-    def take(self, taker: Taker) -> bool:
-        """Have an idle connection taken, if there is any."""
+    def take(self, taker: Taker) -> Connection | None:
+        """Have an idle connection taken, and return it, if there is any."""
         while self.idle:
             connection = self.idle.pop()
             if not connection.transport.is_closing():
                 connection.taker = taker
                 taker.connected(connection)
-                return True
-        return False
+                return connection
+        return None
 
     def put(self, connection: Connection) -> None:
         if self._closed or connection.transport.is_closing():
@@ -331,10 +334,10 @@ class Upstreams:
         """Where that run answers; see `Origin.of`."""
         return self._pool(run, base_url).origin
 
-    def take(self, run: int, taker: Taker) -> bool:
-        """Have an idle connection to that run taken, if there is any, and say whether there was."""
+    def take(self, run: int, taker: Taker) -> Connection | None:
+        """Have an idle connection to that run taken, and return it, if there is any."""
         pool = self._pools.get(run)
-        return pool is not None and pool.take(taker)
+        return None if pool is None else pool.take(taker)
 
     async def connect(self, run: int, base_url: str, taker: Taker, timeouts: TimeoutsConfig = USUAL) -> None:
         """Open a new connection, and have it taken.

@@ -13,7 +13,7 @@ from attrs import define, field, frozen
 from multidict import CIMultiDictProxy
 
 from swapcore_http.activity.captures import joined
-from swapcore_http.auth import Identity
+from swapcore_http.auth import NOBODY, Identity
 from swapcore_http.config import Config
 from swapcore_http.driver import Driver, Lease
 from swapcore_http.framing import Fields
@@ -27,15 +27,10 @@ from swapcore_http.routes.needs import INFER
 from swapcore_http.routes.ways import Way
 from swapcore_http.upstreams import Origin
 
-__all__ = ["Asker", "Going", "but_for_length"]
+__all__ = ["Asker", "Going"]
 
-LENGTHS: Final = (b"Content-Length", b"content-length")
-"""How clients write the one field that differs from one request to the next."""
-
-
-def but_for_length(fields: Fields) -> Fields:
-    """Return a request's fields without the length of its body, but with its place among them."""
-    return tuple([(each[0], b"") if each[0] in LENGTHS else each for each in fields])
+LENGTH: Final = b"content-length"
+"""The one field that differs from one request to the next."""
 
 
 @frozen(eq=False, repr=False)
@@ -67,8 +62,15 @@ class Going:
     """What is to be remembered of them."""
 
     _asker: "Asker"
+    _brings_up: bool
+    is_limited: bool = field(init=False)
+    """Whether the upstream's time counts."""
+
     _origin: Origin | None = field(default=None, init=False)
     _head: HeadAround | None = field(default=None, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.is_limited = bool(self.way.limits.head or self.way.limits.silence)
 
     def lend(self, driver: Driver) -> Lease:
         """Take a lease for one of them, which is let in."""
@@ -79,7 +81,7 @@ class Going:
             patience=self.patience,
             caller=caller.name,
             share=caller.share,
-            brings_up=caller.may("swap"),
+            brings_up=self._brings_up,
         )
         lease.take()
         return lease
@@ -126,7 +128,7 @@ class Asker:
     """Who sends such requests. Those of one connection are compared with the last one only."""
 
     fields: Fields
-    """Their header fields as they came, but for the length."""
+    """The header fields of the first of them, as they came."""
 
     config: Config
     """The configuration for which all that holds."""
@@ -136,42 +138,51 @@ class Asker:
     captured: bytes
     """Their header fields as captures have them."""
 
+    is_usual: bool
+    """Whether nothing about them takes a closer look to answer them."""
+
+    _length_at: int
+    """Where in the fields that of the length stands."""
+
     _going: Going | None = field(default=None, init=False)
     """How the last of them went."""
 
     @classmethod
-    def of(
-        cls, message: RawRequestMessage, fields: Fields, remote: str | None, context: Context
-    ) -> "Asker | None":
-        """Find out who sends a request; `None` if it takes a closer look to answer that one.
+    def of(cls, message: RawRequestMessage, remote: str | None, context: Context) -> "Asker":
+        """Find out who sends a request.
 
         Args:
             message: The request.
-            fields: Its header fields, but for the length.
             remote: Where it comes from.
             context: The server.
         """
-        headers = message.headers
-        sent = Sent(message.method, headers, remote)
-        identity = context.keyring.identify(headers)
-        # All but JSON may name its model in other places, and who may ask some models only is asked for each.
-        if (
-            identity is None
-            or not identity.caller.is_for_all
-            or "Expect" in headers
-            or "application/json" not in headers.get("Content-Type", "").lower()
-        ):
-            return None
-        try:
-            check_host(sent, context)
-            check(sent, context, INFER, identity)
-        except ApiError:
-            # Whoever looks closer says so.
-            return None
-        return cls(fields, context.config, sent, identity, joined(fields))
+        fields = message.raw_headers
+        places = [place for place, (name, _) in enumerate(fields) if name.lower() == LENGTH]
+        sent = Sent(message.method, message.headers, remote)
+        identity = context.keyring.identify(message.headers)
+        is_usual = len(places) == 1 and _is_usual(message, sent, identity, context)
+        return cls(
+            fields,
+            context.config,
+            sent,
+            NOBODY if identity is None else identity,
+            joined(fields) if is_usual else b"",
+            is_usual,
+            places[0] if places else 0,
+        )
+
+    def sends(self, fields: Fields) -> bool:
+        """Tell whether these are the fields of one of them, whatever the length."""
+        own, at = self.fields, self._length_at
+        return fields == own or (
+            len(fields) == len(own)
+            and fields[at][0] == own[at][0]
+            and fields[:at] == own[:at]
+            and fields[at + 1 :] == own[at + 1 :]
+        )
 
     def to(self, way: Way, target: str) -> Going | None:
-        """Find out how a request for that goes to that model; `None` likewise."""
+        """Find out how a request for that goes to that model; `None` if it takes a closer look."""
         going = self._going
         if going is not None and going.way is way and going.target == target:
             return going
@@ -186,5 +197,28 @@ class Asker:
         if priority:
             metadata["fifo_priority"] = priority
         extra = (*way.extra, *for_pages(config, self.sent.headers))
-        going = self._going = Going(way, way.model.id, target, priority, patience, extra, metadata, self)
+        going = self._going = Going(
+            way, way.model.id, target, priority, patience, extra, metadata, self, caller.may("swap")
+        )
         return going
+
+
+def _is_usual(message: RawRequestMessage, sent: Sent, identity: Identity | None, context: Context) -> bool:
+    headers = message.headers
+    if message.upgrade or message.should_close or message.chunked or message.compression:
+        return False
+    # All but JSON may name its model in other places, and who may ask some models only is asked for each.
+    if (
+        identity is None
+        or not identity.caller.is_for_all
+        or "Expect" in headers
+        or "application/json" not in headers.get("Content-Type", "").lower()
+    ):
+        return False
+    try:
+        check_host(sent, context)
+        check(sent, context, INFER, identity)
+    except ApiError:
+        # Whoever looks closer says so.
+        return False
+    return True

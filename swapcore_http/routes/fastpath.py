@@ -15,8 +15,7 @@ from swapcore_http.config import Config
 from swapcore_http.conversation import Conversation, Handed, content_of
 from swapcore_http.doors import Doors
 from swapcore_http.extract import plain_name
-from swapcore_http.framing import Fields
-from swapcore_http.routes.askers import Asker, but_for_length
+from swapcore_http.routes.askers import Asker
 from swapcore_http.routes.context import Context
 from swapcore_http.routes.inference import LARGE, PATHS
 from swapcore_http.routes.passage import Passage
@@ -44,14 +43,13 @@ class FastPath:
         """See `Interceptor`."""
         if message.path not in EVERY or message.method != "POST" or message.version != HttpVersion11:
             return False
-        if self._doors.closed:
+        if self._doors.closed or self._context.tracing is not None or conversation.logs_access:
             return False
-        fields = but_for_length(message.raw_headers)
         known: Asker | None = conversation.known
-        if known is None or known.fields != fields or known.config is not self._config:
-            known = conversation.known = self._asker(conversation, message, fields)
-            if known is None:
-                return False
+        if known is None or known.config is not self._config or not known.sends(message.raw_headers):
+            known = conversation.known = self._asker(conversation, message)
+        if not known.is_usual:
+            return False
         size = payload.total_bytes if payload.is_eof() else int(message.headers.get("Content-Length", 0))
         return 0 < size <= LARGE and size <= self._context.bodies.largest
 
@@ -69,6 +67,7 @@ class FastPath:
             context, conversation, (message, payload), body, going=going, lease=lease, doors=self._doors
         )
         if not passage.begin():
+            # It takes a new connection.
             context.bodies.give_back(len(body))
             conversation.handed = Handed(lease, drop=lease.give_back)
             return False
@@ -77,18 +76,7 @@ class FastPath:
     def _follow(self, config: Config) -> None:
         self._config = config
 
-    def _asker(self, conversation: Conversation, message: RawRequestMessage, fields: Fields) -> Asker | None:
-        """Find out who sends a request, if it is such a one by its header fields."""
-        context = self._context
-        if (
-            message.upgrade
-            or message.should_close
-            or message.chunked
-            or message.compression
-            or context.tracing is not None
-            or conversation.logs_access
-        ):
-            return None
+    def _asker(self, conversation: Conversation, message: RawRequestMessage) -> Asker:
+        """Find out who sends a request."""
         peer = conversation.peername
-        remote = str(peer[0]) if isinstance(peer, tuple) else peer
-        return Asker.of(message, fields, remote, context)
+        return Asker.of(message, str(peer[0]) if isinstance(peer, tuple) else peer, self._context)

@@ -91,20 +91,19 @@ class Passage:
     def begin(self) -> bool:
         """Send the request on an idle connection, and say whether there is one."""
         context, lease, relay = self._context, self._lease, self._relay
-        if not context.upstreams.take(lease.run, relay):
+        connection = context.upstreams.take(lease.run, relay)
+        if connection is None:
             return False
         going = self._going
-        origin = context.upstreams.origin(lease.run, lease.url)
-        connection = relay.connection
-        assert connection is not None  # noqa: S101 - it was taken.
         flight = self._flight = context.inflight.begin(self, going.model, going.target, self)
         flight.ticket = lease.ticket
         flight.answer = self._recording
         self._recording.leased(lease.run)
         lease.on_cut(self._cut)
         self._conversation.passing = self
-        connection.transport.write(going.head(origin, len(self._body)) + self._body)
-        relay.asked(going.way.limits)
+        connection.transport.write(going.head(connection.origin, len(self._body)) + self._body)
+        if going.is_limited:
+            relay.asked(going.way.limits)
         return True
 
     # What is shown of it
@@ -200,7 +199,8 @@ class Passage:
     def _end(self) -> None:
         """Note that it is over."""
         self._over = True
-        self._relay.fail(ClientGoneError())
+        if not self._relay.over:
+            self._relay.fail(ClientGoneError())
         if self._client_gone:
             self._recording.failed(GONE, HUNG_UP)
         self._lease.give_back()
