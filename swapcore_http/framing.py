@@ -12,13 +12,16 @@ from typing import Final
 
 from attrs import define, field, frozen
 
-__all__ = ["MAX_HEAD", "Fields", "Framing", "FramingError", "Head"]
+__all__ = ["MAX_HEAD", "Fields", "Framing", "FramingError", "Head", "taken_whole"]
 
 MAX_HEAD: Final = 256 * 1024
 """Bytes that a head, or what comes after the last chunk, may have."""
 
 SMALL: Final = 1024
 """Bytes up to which a head is remembered: many answers begin with the same one."""
+
+LENGTHLESS: Final = frozenset({101, 204, 304})
+"""The statuses of answers that end with their heads, whatever these say of a length."""
 
 MAX_SIZE_LINE: Final = 4096
 """Bytes of the line that says how long a chunk is; only extensions make it long."""
@@ -212,7 +215,7 @@ class Framing:
         """Find out what ends the body."""
         ending = head.ending()
         self.kept = ending.kept
-        if self._method == "HEAD" or head.status in {101, 204, 304}:
+        if self._method == "HEAD" or head.status in LENGTHLESS:
             self.ended = True
         elif ending.chunked:
             self.chunked = True
@@ -308,6 +311,28 @@ def _size_line(length: int) -> bytes:
         if content > 0 and len(line) == digits + 2:
             return line
     return b""
+
+
+def taken_whole(data: bytes) -> tuple[Head, int] | None:
+    """Take apart an answer that has come in one piece and says how long it is, as most short ones do.
+
+    Args:
+        data: What has come in answer to anything but a HEAD.
+
+    Returns:
+        Its head, and where in the data its content begins; `None` if it takes a `Framing` to tell.
+    """
+    blank = data.find(b"\r\n\r\n", 0, SMALL)
+    if blank < 0:
+        return None
+    start = blank + 4
+    try:
+        head = _remember(data[:start])
+        ending = head.ending()
+    except FramingError:
+        return None
+    is_final = head.status >= 200 and head.status not in LENGTHLESS  # noqa: PLR2004 - what is lower is interim.
+    return (head, start) if is_final and ending.kept and ending.length == len(data) - start else None
 
 
 def _parse(block: bytes) -> Head:

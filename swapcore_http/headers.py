@@ -17,7 +17,16 @@ from attrs import define, frozen
 
 from swapcore_http.framing import Fields, Framing, Head
 
-__all__ = ["Client", "HeadAround", "Outgoing", "Passing", "Reply", "make_reply", "request_head"]
+__all__ = [
+    "Client",
+    "HeadAround",
+    "Outgoing",
+    "Passing",
+    "Reply",
+    "make_reply",
+    "request_head",
+    "whole_reply",
+]
 
 HOP_BY_HOP = frozenset(
     {
@@ -234,8 +243,21 @@ def make_reply(framing: Framing, client: Client, extra: Fields = ()) -> Reply:
     write = _remember if head.is_small else _undated
     body, asker = (framing.chunked, framing.until_close), (client.minor, client.keep_alive)
     undated = write(head, body, asker, extra)
-    dated = undated.head if undated.dated else b"%b%b\r\n" % (undated.head, _date())
-    return Reply(dated, undated.passing, undated.keep_alive)
+    return Reply(_with_date(undated), undated.passing, undated.keep_alive)
+
+
+def whole_reply(head: Head, extra: Fields = ()) -> bytes:
+    """Write the head of an answer that is `framing.taken_whole`, to a client of HTTP/1.1 who comes again.
+
+    Args:
+        head: The upstream's, which is a small one.
+        extra: As `make_reply` has it.
+    """
+    return _with_date(_remember(head, (False, False), (1, True), extra))
+
+
+def _with_date(undated: "_Undated") -> bytes:
+    return undated.head if undated.dated else b"%b%b\r\n" % (undated.head, _date())
 
 
 @frozen(eq=False, repr=False)
