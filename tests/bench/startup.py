@@ -4,9 +4,10 @@ The bare server is `bare.py`: one route, and imports of all that the server
 itself does not come without (aiohttp with its client, anyio, attrs, cattrs and
 ruamel.yaml). What is above it is ours: our modules, our classes, reading the
 configuration, listening. What is below it is what ours leaves out of what aiohttp
-does as it is imported: see `swapcore_http.trust`. Both are compiled before, as installed packages are:
-without that, an interpreter that is told to write no bytecode, or a checkout
-that nobody has run yet, would be timed compiling our sources and no one else's.
+does as it is imported: see `swapcore_http.trust`. Both are compiled before, as
+installed packages are: without that, an interpreter that is told to write no
+bytecode, or a checkout that nobody has run yet, would be timed compiling our
+sources and no one else's.
 """
 
 import compileall
