@@ -45,6 +45,9 @@ SCRIPT = (
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 60.0
 """Seconds before a watchdog that has died is replaced; each time twice as long, unless it had lived long."""
 
+SWEEP_AFTER = 0.1
+"""Seconds until what earlier lives have left is looked for, unless something is to be started before."""
+
 LAST_WAIT = 5.0
 """Seconds that the watchdog may take to go when nothing is left to watch."""
 
@@ -144,6 +147,9 @@ class Guard:
         wanted = self._wanted
         if wanted is None:
             return
+        # Who starts the server waits for its first answer, and nobody yet for this.
+        with anyio.move_on_after(SWEEP_AFTER):
+            await wanted.wait()
         try:
             self._where = await to_thread.run_sync(_swept_folder, abandon_on_cancel=True)
             self._file = await to_thread.run_sync(registry.create, self._where, self.life)
