@@ -10,7 +10,7 @@ from attrs import frozen
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swapcore_http.framing import MAX_HEAD, Framing, FramingError
+from swapcore_http.framing import MAX_HEAD, Framing, FramingError, taken_whole
 
 OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
@@ -179,6 +179,56 @@ def test_what_looks_like_a_whole_chunk_is_read_as_byte_by_byte(pieces: list[byte
             ours([CHUNKED, *pieces])
     else:
         assert ours([CHUNKED, *pieces]) == expected
+
+
+def check_taken_whole(data: bytes, method: str = "POST") -> bool:
+    """See to it that what is taken whole is what a framing makes of the same, and say whether it is."""
+    whole = taken_whole(data)
+    if whole is None:
+        return False
+    head, start = whole
+    framing = Framing(method)
+    assert framing.feed(data) == ([(start, len(data))] if start < len(data) else [])
+    assert framing.ended
+    assert framing.kept
+    assert framing.end == len(data)
+    assert framing.head is head
+    return True
+
+
+@given(answers().filter(lambda answer: answer[0] != "HEAD"), st.integers(0, 200))
+def test_what_is_taken_whole_is_read_as_otherwise(answer: tuple[str, bytes], less: int) -> None:
+    data = answer[1]
+    check_taken_whole(data)
+    check_taken_whole(data[:-less] if less else data + b"x")
+
+
+@pytest.mark.parametrize(
+    ("data", "whole"),
+    [
+        (OK + b"Content-Length: 2\r\n\r\n{}", True),
+        (OK + b"content-length: 0\r\n\r\n", True),
+        (b"HTTP/1.1 404 No\r\nContent-Length: 2\r\n\r\n{}", True),
+        (b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\nConnection: keep-alive\r\n\r\n{}", True),
+        (b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\n{}", False),
+        (OK + b"Content-Length: 2\r\nConnection: close\r\n\r\n{}", False),
+        (OK + b"Content-Length: 2\r\n\r\n{", False),
+        (OK + b"Content-Length: 2\r\n\r\n{} ", False),
+        (OK + b"Content-Length: 2\r\nContent-Length: 2\r\n\r\n{}", False),
+        (OK + b"Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n{}", False),
+        (OK + b"\r\n", False),
+        (OK + b"Content-Length: 2\n\n{}", False),
+        (CHUNKED + b"0\r\n\r\n", False),
+        (b"HTTP/1.1 204 No Content\r\nContent-Length: 2\r\n\r\n{}", False),
+        (b"HTTP/1.1 304 Not Modified\r\nContent-Length: 0\r\n\r\n", False),
+        (b"HTTP/1.1 100 Continue\r\nContent-Length: 0\r\n\r\n", False),
+        (b"HTTP/1.1 101 Switching Protocols\r\nContent-Length: 0\r\n\r\n", False),
+        (b"garbage", False),
+        (OK + b"X: " + b"x" * 2000 + b"\r\nContent-Length: 0\r\n\r\n", False),
+    ],
+)
+def test_which_answers_are_taken_whole(data: bytes, whole: bool) -> None:  # noqa: FBT001
+    assert check_taken_whole(data) is whole
 
 
 @given(

@@ -4,8 +4,8 @@ import time
 
 import pytest
 
-from swapcore_http.framing import Fields, Framing
-from swapcore_http.headers import Client, Outgoing, Passing, Reply, make_reply, request_head
+from swapcore_http.framing import Fields, Framing, taken_whole
+from swapcore_http.headers import Client, Outgoing, Passing, Reply, make_reply, request_head, whole_reply
 
 Pairs = list[tuple[str, str]]
 
@@ -207,3 +207,30 @@ def test_a_reply_that_is_remembered_has_the_date_of_now(monkeypatch: pytest.Monk
         framing.feed(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n")
         said.append(dict(read(make_reply(framing, Client(1, keep_alive=True)).head))["Date"])
     assert said == ["Sun, 09 Sep 2001 01:46:40 GMT"] * 2 + ["Sun, 09 Sep 2001 01:46:41 GMT"]
+
+
+@pytest.mark.parametrize("extra", [(), ((b"X-Swap-Model", b"a"), (b"Vary", b"Origin"))])
+@pytest.mark.parametrize(
+    "pairs",
+    [
+        [("Content-Type", "application/json")],
+        [("Content-Type", "text/event-stream"), DATE],
+        [("Vary", "Accept"), ("X-Swap-Model", "theirs"), ("Keep-Alive", "timeout=5"), DATE],
+        [("Connection", "keep-alive, X-Private"), ("X-Private", "1"), ("X-Accel-Buffering", "yes"), DATE],
+    ],
+)
+def test_an_answer_taken_whole_gets_the_head_that_others_get(pairs: Pairs, extra: Fields) -> None:
+    lines = "".join(f"{name}: {value}\r\n" for name, value in [*pairs, ("Content-Length", "2")])
+    data = f"HTTP/1.1 200 Fine\r\n{lines}\r\n{{}}".encode()
+    whole = taken_whole(data)
+    assert whole is not None
+    framing = Framing("POST")
+    framing.feed(data)
+    usual = make_reply(framing, Client(1, keep_alive=True), extra)
+    assert usual.passing is Passing.AS_FRAMED
+    assert usual.keep_alive
+
+    def but_for_date(head: bytes) -> Pairs:
+        return [each for each in read(head) if each[0] != "Date" or DATE in pairs]
+
+    assert but_for_date(whole_reply(whole[0], extra)) == but_for_date(usual.head)
