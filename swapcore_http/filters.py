@@ -11,11 +11,11 @@ from typing import Any
 from attrs import frozen
 
 from swapcore_http.config import FiltersConfig
-from swapcore_http.extract import Edit, Named
+from swapcore_http.extract import Edit, Named, NoModelError, UnreadableError, edited, find_model
 from swapcore_http.jsonedit import Step, changes, parse_path
 from swapcore_http.jsontext import decoded, offsets
 
-__all__ = ["Changes", "UnfilteredError", "body_edits"]
+__all__ = ["Changes", "UnfilteredError", "body_edits", "changed"]
 
 PROTECTED = "model"
 """The parameter that no filter touches, nor anything in it."""
@@ -71,6 +71,18 @@ def body_edits(body: bytes, named: Named, wanted: Changes) -> list[Edit]:
     at = dict(zip(positions, offsets(text, body, positions), strict=True))
     edits += [(at[start], at[end], new.encode("utf-8", "surrogateescape")) for start, end, new in found]
     return sorted(edits, key=lambda edit: edit[:2])
+
+
+def changed(body: bytes, wanted: Changes) -> bytes | None:
+    """Make these changes in a JSON body that names its model; `None` if they cannot be made.
+
+    It takes time in proportion to the body's length.
+    """
+    try:
+        named = find_model(method="POST", query="", content_type="application/json", body=body)
+        return edited(body, body_edits(body, named, wanted))
+    except (NoModelError, UnreadableError, UnfilteredError):
+        return None
 
 
 def _paths(names: Iterable[str]) -> list[tuple[Step, ...]]:

@@ -187,6 +187,9 @@ class Asker:
         if going is not None and going.way is way and going.target == target:
             return going
         caller, config = self.identity.caller, self.config
+        if not caller.is_for(way.model.id, *way.model.aliases):
+            # Whoever looks closer says so.
+            return None
         try:
             priority, patience = dials_of(
                 self.sent.headers, caller, way.priority, believed=config.caller_headers
@@ -207,10 +210,9 @@ def _is_usual(message: RawRequestMessage, sent: Sent, identity: Identity | None,
     headers = message.headers
     if message.upgrade or message.should_close or message.chunked or message.compression:
         return False
-    # All but JSON may name its model in other places, and who may ask some models only is asked for each.
+    # All but JSON may name its model in other places.
     if (
         identity is None
-        or not identity.caller.is_for_all
         or "Expect" in headers
         or "application/json" not in headers.get("Content-Type", "").lower()
     ):

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from aiohttp import web
-from attrs import define, field
+from attrs import define, field, frozen
 
 from swapcore_http.activity.recorder import Recorder
 from swapcore_http.auth import Caller, Identity, Keyring
@@ -26,7 +26,16 @@ from swapcore_http.wishes import Wishes
 if TYPE_CHECKING:
     from swapcore_http.otel import Tracing
 
-__all__ = ["CONTEXT", "IDENTITY", "Context", "caller_of", "is_ready"]
+__all__ = ["CONTEXT", "IDENTITY", "Context", "Settled", "caller_of", "is_ready"]
+
+
+@frozen(eq=False, repr=False)
+class Settled:
+    """What a name means that always means the same."""
+
+    way: Way
+    changes: Changes | None
+    """What is changed in the bodies that name it, if anything is."""
 
 
 @define(eq=False, repr=False)
@@ -87,11 +96,11 @@ class Context:
     _ways: dict[str, Way] = field(factory=dict, init=False)
     """Those to the models of the present configuration that were asked."""
 
-    _plain: dict[str, Way] = field(factory=dict, init=False)
-    """Those that `plain_way` has found, by the names that callers use."""
+    _settled: dict[str, Settled] = field(factory=dict, init=False)
+    """What `settled` has found, by the names that callers use."""
 
-    _names_of_plain: Names | None = field(default=None, init=False)
-    """The meaning of names that they were found by."""
+    _names_settled: Names | None = field(default=None, init=False)
+    """The meaning of names by which it was found."""
 
     def __attrs_post_init__(self) -> None:
         self.places = Places(self.driver)
@@ -105,25 +114,25 @@ class Context:
             way = self._ways[model] = Way.to(found, self.config, self.driver)
         return way
 
-    def plain_way(self, name: str) -> Way | None:
-        """Find the way to the model that is asked by that name, if its requests pass as they are.
+    def settled(self, name: str) -> Settled | None:
+        """Find what a name means to all who ask by it: one model of this machine, always the same.
 
-        That is so unless a profile or a selector has a say in what the name
-        means, or the model's upstream gets another name or other parameters.
+        It does not if a profile or a selector has a say in that.
         """
         if self.active is not None:
             return None
         names = self.peers.names(self.present.config)
-        if names is not self._names_of_plain:
-            self._names_of_plain, self._plain = names, {}
-        way = self._plain.get(name)
-        if way is None and names.selector(name) is None and isinstance(target := names.target(name), str):
-            found = self.way(target)
-            if found is None or found.model.use_model_name:
+        if names is not self._names_settled:
+            self._names_settled, self._settled = names, {}
+        found = self._settled.get(name)
+        if found is None and names.selector(name) is None and isinstance(target := names.target(name), str):
+            way = self.way(target)
+            if way is None:
                 return None
-            if not Changes(None, found.model.filters, name).look_inside:
-                way = self._plain[name] = found
-        return way
+            changes = Changes(way.model.use_model_name or None, way.model.filters, name)
+            needed = changes.rename is not None or changes.look_inside
+            found = self._settled[name] = Settled(way, changes if needed else None)
+        return found
 
     @property
     def config(self) -> Config:

@@ -1,8 +1,8 @@
 """Which requests are answered without a task?
 
 Those for a model that is ready and takes the caller in at once, from a client
-that may ask it and keeps its connection, with a small body that passes as it
-is. They are most of all requests. Everything else is left to `inference`,
+that may ask it and keeps its connection, with a small body. They are most of
+all requests. Everything else is left to `inference`,
 which answers these as well where a `Passage` comes to nothing.
 """
 
@@ -15,6 +15,7 @@ from swapcore_http.config import Config
 from swapcore_http.conversation import Conversation, Handed, content_of
 from swapcore_http.doors import Doors
 from swapcore_http.extract import plain_name
+from swapcore_http.filters import changed
 from swapcore_http.routes.askers import Asker
 from swapcore_http.routes.context import Context
 from swapcore_http.routes.inference import LARGE, PATHS
@@ -58,17 +59,20 @@ class FastPath:
         context, asker = self._context, conversation.known
         body = content_of(payload)
         name = plain_name(body)
-        way = None if name is None else context.plain_way(name)
-        going = None if way is None else asker.to(way, message.path)
-        if going is None or not context.driver.lets_in(going.model) or not context.bodies.take(len(body)):
+        meant = None if name is None else context.settled(name)
+        going = None if meant is None else asker.to(meant.way, message.path)
+        if meant is None or going is None or not context.driver.lets_in(going.model):
+            return False
+        sent = body if meant.changes is None else changed(body, meant.changes)
+        if sent is None or not context.bodies.take(len(sent)):
             return False
         lease = going.lend(context.driver)
         passage = Passage(
-            context, conversation, (message, payload), body, going=going, lease=lease, doors=self._doors
+            context, conversation, (message, payload), sent, going=going, lease=lease, doors=self._doors
         )
         if not passage.begin():
             # It takes a new connection.
-            context.bodies.give_back(len(body))
+            context.bodies.give_back(len(sent))
             conversation.handed = Handed(lease, drop=lease.give_back)
             return False
         return True

@@ -43,7 +43,7 @@ class Passage:
         context: The server.
         conversation: The client's.
         request: The request, and its body as it came.
-        body: The same in one piece, for which there is room.
+        body: What the upstream gets of it, for which there is room.
         going: How it goes to its model.
         lease: It is entered.
         doors: Whether its connection lives on.
