@@ -64,7 +64,7 @@ def test_nothing_in_the_core_knows_the_simulator() -> None:
         assert within or not any(name.startswith("swapcore.testing") for name in imports_of(path, CORE))
 
 
-@pytest.mark.parametrize("name", ["driver", "lease"])
+@pytest.mark.parametrize("name", ["control", "driver", "lease", "observing"])
 def test_the_driver_knows_neither_http_nor_processes(name: str) -> None:
     names = {one.partition(".")[0] for one in imports_of(HTTP / f"{name}.py", HTTP)}
     assert not names & {"aiohttp", "subprocess", "asyncio", "socket", "ruamel", "cattrs"}
