@@ -164,9 +164,6 @@ class Conversation(web.RequestHandler):
             return False
         self._resting, self._waiter = waiter, None
         self._request_in_progress = True
-        # As for one that the task takes: else the parser would stop before there are so many that the
-        # transport does, and nobody would have it go on. That one which is given back counts less is no harm.
-        self._parser.message_consumed()  # type: ignore[union-attr]
         return True
 
     def give_up(self, message: RawRequestMessage, payload: StreamReader) -> None:
@@ -186,6 +183,7 @@ class Conversation(web.RequestHandler):
         self._messages.appendleft((message, payload))
         # It is still in progress: `shutdown` is told of its end once, by the task.
         self._waiter, self._resting = self._resting, None
+        self._read_on()
         self._wake_task()
 
     def ended(self, *, keep_alive: bool) -> None:
@@ -196,6 +194,7 @@ class Conversation(web.RequestHandler):
             # The client has gone, and the task with it.
             self.rest()
             return
+        parser.message_consumed()
         self.rest()
         if not keep_alive or self._close or self._force_close:
             self.close()
@@ -205,6 +204,7 @@ class Conversation(web.RequestHandler):
         if self._keepalive_handle is None and self._keepalive_timeout > 0:
             self._keepalive_handle = self._loop.call_at(closes_at, self._process_keepalive)
         if self._messages:
+            self._read_on()
             self._wake_task()
 
     def drop_handed(self) -> None:
@@ -219,6 +219,15 @@ class Conversation(web.RequestHandler):
         self._request_in_progress = False
         if self._handler_waiter is not None and not self._handler_waiter.done():
             self._handler_waiter.set_result(None)
+
+    def _read_on(self) -> None:
+        """Read what the parser has left for later, if it has.
+
+        It stops at so many requests, and counts the one that is answered as well: what is queued is one too
+        few for aiohttp to notice that, and to go on with it later.
+        """
+        if self._messages:
+            self.data_received(b"")
 
     def _wake_task(self) -> None:
         if self._waiter is not None and not self._waiter.done():
