@@ -113,14 +113,13 @@ class Server(web.Server):
 class Conversation(web.RequestHandler):
     """Talks to one client.
 
-    It uses what `web.RequestHandler` does not document (and `content_of` the
-    `_buffer` of a `StreamReader`): `_parser`, which it
+    It uses what `web.RequestHandler` does not document: `_parser`, which it
     reads from; `_messages`, what was read and waits; `_waiter`, the future
     that its task waits with, and None while a request is handled;
     `_request_in_progress` and `_handler_waiter`, by which `shutdown` knows of
     such a request; `_keepalive_handle`, `_keepalive_timeout` and
-    `_next_keepalive_close_time`; `_close` and `_force_close`; and
-    `_logging_enabled`.
+    `_next_keepalive_close_time`; `_close` and `_force_close`;
+    `_logging_enabled`; and of a `StreamReader` the `_buffer`.
     """
 
     __slots__ = ("_interceptor", "_resting", "handed", "known", "passing")

@@ -2,8 +2,8 @@
 
 Those for a model that is ready and takes the caller in at once, from a client
 that may ask it and keeps its connection, with a small body. They are most of
-all requests. Everything else is left to `inference`,
-which answers these as well where a `Passage` comes to nothing.
+all requests. Everything else is left to `inference`, which answers these as
+well where a `Passage` comes to nothing.
 """
 
 from typing import Final
