@@ -50,8 +50,14 @@ class Going:
     model: str
     """The id of the model."""
 
+    asked: str
+    """What the client asks for, as it writes it."""
+
     target: str
-    """What is asked for."""
+    """The same as the upstream is asked: path and query, encoded."""
+
+    path: str
+    """The path of that."""
 
     priority: int
     patience: float | None
@@ -162,13 +168,13 @@ class Asker:
         identity = context.keyring.identify(message.headers)
         is_usual = len(places) == 1 and _is_usual(message, sent, identity, context)
         return cls(
-            fields,
-            context.config,
-            sent,
-            NOBODY if identity is None else identity,
-            joined(fields) if is_usual else b"",
-            is_usual,
-            places[0] if places else 0,
+            fields=fields,
+            config=context.config,
+            sent=sent,
+            identity=NOBODY if identity is None else identity,
+            captured=joined(fields) if is_usual else b"",
+            is_usual=is_usual,
+            length_at=places[0] if places else 0,
         )
 
     def sends(self, fields: Fields) -> bool:
@@ -181,10 +187,10 @@ class Asker:
             and fields[at + 1 :] == own[at + 1 :]
         )
 
-    def to(self, way: Way, target: str) -> Going | None:
-        """Find out how a request for that goes to that model; `None` if it takes a closer look."""
+    def to(self, way: Way, message: RawRequestMessage) -> Going | None:
+        """Find out how one of them goes to that model; `None` if it takes a closer look."""
         going = self._going
-        if going is not None and going.way is way and going.target == target:
+        if going is not None and going.way is way and going.asked == message.path:
             return going
         caller, config = self.identity.caller, self.config
         if not caller.is_for(way.model.id, *way.model.aliases):
@@ -201,7 +207,17 @@ class Asker:
             metadata["fifo_priority"] = priority
         extra = (*way.extra, *for_pages(config, self.sent.headers))
         going = self._going = Going(
-            way, way.model.id, target, priority, patience, extra, metadata, self, caller.may("swap")
+            way=way,
+            model=way.model.id,
+            asked=message.path,
+            target=message.url.raw_path_qs,
+            path=message.url.raw_path,
+            priority=priority,
+            patience=patience,
+            extra=extra,
+            metadata=metadata,
+            asker=self,
+            brings_up=caller.may("swap"),
         )
         return going
 

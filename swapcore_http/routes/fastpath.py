@@ -42,7 +42,10 @@ class FastPath:
 
     def wants(self, conversation: Conversation, message: RawRequestMessage, payload: StreamReader) -> bool:
         """See `Interceptor`."""
-        if message.path not in EVERY or message.method != "POST" or message.version != HttpVersion11:
+        path = message.path
+        if path not in EVERY and path.partition("?")[0] not in EVERY:
+            return False
+        if message.method != "POST" or message.version != HttpVersion11:
             return False
         if self._doors.closed or self._context.tracing is not None or conversation.logs_access:
             return False
@@ -60,7 +63,7 @@ class FastPath:
         body = content_of(payload)
         name = plain_name(body)
         meant = None if name is None else context.settled(name)
-        going = None if meant is None else asker.to(meant.way, message.path)
+        going = None if meant is None else asker.to(meant.way, message)
         if meant is None or going is None or not context.driver.lets_in(going.model):
             return False
         sent = body if meant.changes is None else changed(body, meant.changes)

@@ -89,7 +89,7 @@ class Passage:
         self._over = False
         recorder = context.recorder
         kept = body if len(body) <= recorder.captures.limit else None
-        recording = self._recording = recorder.begin(going.model, going.target, going.captured, kept)
+        recording = self._recording = recorder.begin(going.model, going.path, going.captured, kept)
         recording.metadata = going.metadata
         self._transport = conversation.transport
         self._delivery: Alone | None = None
@@ -101,7 +101,7 @@ class Passage:
         connection = context.upstreams.take(lease.run, self)
         if connection is None:
             return False
-        flight = self._flight = context.inflight.begin(self, going.model, going.target, self)
+        flight = self._flight = context.inflight.begin(self, going.model, going.path, self)
         flight.ticket = lease.ticket
         flight.answer = self._recording
         self._recording.leased(lease.run)

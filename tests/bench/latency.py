@@ -4,11 +4,11 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from tests.bench.measure import Figure, figure, percentile
-from tests.bench.targets import ALONE, BODY, CHAT, OURS, Options, load, targets
+from tests.bench.targets import ALONE, BODY, CHAT, OURS, STREAMED, Options, load, targets
 
 RATE = 500
 LIMITS = {"p50": (0.5, 0.35), "p99": (0.99, 2.0), "p99.9": (0.999, None)}
-STREAM = "/upstream/a/stream?count=1&every=0"
+STREAM = f"{CHAT}?count=1&every=0"
 
 
 def run(options: Options) -> Iterator[Figure]:
@@ -22,7 +22,7 @@ def run(options: Options) -> Iterator[Figure]:
                 got = load(server, order | {"path": CHAT, "body": BODY})
                 took[server.name].append([each * 1000 for each in got["took"]])
                 if not options.short:
-                    got = load(server, order | {"path": STREAM, "seconds": seconds / 2})
+                    got = load(server, order | {"path": STREAM, "body": STREAMED, "seconds": seconds / 2})
                     first[server.name].append(percentile(got["first"], 0.5) * 1000)
         for name, times in took.items():
             if name == ALONE:

@@ -8,12 +8,10 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from tests.bench.measure import Figure, figure, percentile
-from tests.bench.targets import ALONE, BODY, CHAT, OURS, PLAIN, Options, load, targets
+from tests.bench.targets import ALONE, CHAT, OURS, PLAIN, STREAMED, Options, load, targets
 
 STREAMS = {1: 0.002, 16: 0.01, 64: 0.03, 256: 0.1}
 """Streams at once, and seconds between the events of each: such that the upstream can send each by itself."""
-
-STREAMED = BODY | {"stream": True}
 
 
 def run(options: Options) -> Iterator[Figure]:

@@ -15,12 +15,25 @@ from attrs import frozen
 
 from tests.bench.measure import HERE, UPSTREAM, free_port, process, serve_command, wait_for_answer
 
-__all__ = ["ALONE", "BODY", "CHAT", "OTHER", "OURS", "PLAIN", "Options", "Target", "load", "targets"]
+__all__ = [
+    "ALONE",
+    "BODY",
+    "CHAT",
+    "OTHER",
+    "OURS",
+    "PLAIN",
+    "STREAMED",
+    "Options",
+    "Target",
+    "load",
+    "targets",
+]
 
 ALONE, PLAIN, OURS, OTHER = "upstream", "plain", "swapcore", "other"
 
 CHAT = "/v1/chat/completions"
 BODY = {"model": "a", "messages": [{"role": "user", "content": "hello " * 20}]}
+STREAMED = BODY | {"stream": True}
 
 
 @frozen

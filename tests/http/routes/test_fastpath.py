@@ -70,12 +70,14 @@ PLAIN = [
     post(A, kind="content-type: text/x; APPLICATION/JSON; charset=latin-1"),
     post({"model": "a", "x": "y" * 60_000}),
     post(A, "X-Long: " + "z" * 20_000),
+    *[post(A, path=PATH + query) for query in ("?", "?x=1", "?model=b&x=%2F&x=a+b%20c", "?x=1#y")],
     *[post(A, path=path) for path in ("/v1/embeddings", "/infill", "/v1/messages", "/v1/audio/speech")],
     *[post(A, path=path) for path in ("/v1/images/edits", "/v1/audio/transcriptions", "/rerank")],
 ]
 """What is answered without a task."""
 
 OTHERS = [
+    post(A, path=PATH + "#y"),
     post(b""),
     post(b"{}"),
     post(b"[1]"),
@@ -94,8 +96,6 @@ OTHERS = [
     post({"model": "A"}),
     post({"model": "a", "x": "y" * 70_000}),
     post({"model": "a", "x": "y" * 1_100_000}),
-    post(A, path=PATH + "?x=1"),
-    post(A, path=PATH + "?model=a"),
     post(A, path="/v1/nothing"),
     post(A, path="/v/chat/completions"),
     post(A, path="/upstream/a" + PATH),
