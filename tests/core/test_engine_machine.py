@@ -32,6 +32,7 @@ from swapcore import (
     Settings,
     ShutdownRequested,
     Start,
+    Stop,
     Tick,
     UnloadRequested,
     Urgency,
@@ -113,8 +114,9 @@ class EngineMachine(RuleBasedStateMachine):
         self.past: list[tuple[str, int]] = []
         self.shut_down = False
 
-    def tell(self, event: Event, after: float = 0.0) -> None:
-        for command in self.driven.tell(event, after=after):
+    def tell(self, event: Event, after: float = 0.0) -> tuple[Command, ...]:
+        commands = self.driven.tell(event, after=after)
+        for command in commands:
             match command:
                 case Start(model, run):
                     self.runs[run] = model
@@ -122,6 +124,7 @@ class EngineMachine(RuleBasedStateMachine):
                     self.open[ticket] = command
                 case _:
                     pass
+        return commands
 
     @rule(
         model=models,
@@ -142,8 +145,20 @@ class EngineMachine(RuleBasedStateMachine):
         evicts: bool,
     ) -> None:
         self.tickets += 1
-        self.open[self.tickets] = None
-        self.tell(Arrived(self.tickets, model, priority, patience, caller, share, evicts))
+        ticket = self.tickets
+        self.open[ticket] = None
+        let_in = self.driven.engine.lets_in(model)
+        answered = self.tell(Arrived(ticket, model, priority, patience, caller, share, evicts))
+        about_it = [each for each in answered if isinstance(each, Forward | Reject) and each.ticket == ticket]
+        if let_in:
+            # It comes first, whatever else was due, and the run that serves it is not stopped with that.
+            (forward,) = about_it
+            assert isinstance(forward, Forward)
+            assert answered[0] is forward
+            assert not any(isinstance(each, Stop) and each.run == forward.run for each in answered)
+        elif about_it and isinstance(about_it[0], Forward):
+            # Something else that was due has made room: its arrival alone would not have let it in.
+            assert answered[0] is not about_it[0]
         if caller is not None:
             waiting = [one for one in self.driven.judge.waiting if one.caller == caller]
             assert len(waiting) <= 9 * 0.75 or share is None

@@ -436,3 +436,76 @@ async def test_a_tick_too_many_and_a_stale_exit_do_nothing(driver: Driver, rig: 
     driver.report(Exited("a", 1))
     driver.report(Tick())
     assert driver.snapshot().upstream("a").phase is Phase.STOPPED
+
+
+async def test_who_is_let_in_takes_a_lease_without_waiting_and_gives_it_back(driver: Driver) -> None:
+    assert not driver.lets_in("a")
+    assert not driver.lets_in("unknown")
+    async with driver.lease("a"):
+        assert driver.lets_in("a")
+        lease = driver.lease("a")
+        lease.take()
+        assert (lease.run, lease.url) == (1, "http://a/1")
+        assert lease.since is not None
+        assert driver.snapshot().upstream("a").leases == 2
+    lease.give_back()
+    lease.give_back()
+    assert idle(driver)
+
+
+async def test_a_lease_that_was_taken_is_entered_and_left_like_any(driver: Driver) -> None:
+    async with driver.lease("a"):
+        pass
+    lease = driver.lease("a", brings_up=False)
+    lease.take()
+    since = lease.since
+    async with lease as entered:
+        assert entered is lease
+        assert lease.since == since
+        assert driver.snapshot().upstream("a").leases == 1
+    assert idle(driver)
+    assert not driver._clinging.leases
+
+
+async def test_nobody_is_let_in_where_there_is_no_place_or_the_model_leaves(rig: Rig) -> None:
+    async with Driver(Engine(catalog(concurrency_limit=1)), rig.launch) as driver:
+        async with driver.lease("a"):
+            assert not driver.lets_in("a")
+        assert driver.lets_in("a")
+        lease = driver.lease("a")
+        lease.take()
+        driver.report(UnloadRequested(("a",)))
+        assert not driver.lets_in("a")
+        assert lease.cut is None
+        driver.report(UnloadRequested(("a",), Urgency.NOW))
+        assert why(lease) is not None
+        lease.give_back()
+        # They stay reachable from nothing that the lease holds.
+        assert not lease._on_cut
+
+
+async def test_nobody_is_let_in_while_a_fact_is_dealt_with(rig: Rig) -> None:
+    said: list[bool] = []
+
+    def observe(_: Observation) -> None:
+        said.append(driver.lets_in("a"))
+
+    async with Driver(Engine(catalog()), rig.launch, observe=observe) as driver:
+        async with driver.lease("a"):
+            assert driver.lets_in("a")
+    assert said
+    assert not any(said)
+
+
+async def test_who_is_told_that_a_taken_lease_is_cut_may_give_it_back_then(driver: Driver, rig: Rig) -> None:
+    async with driver.lease("a"):
+        pass
+    lease = driver.lease("a")
+    lease.take()
+    told: list[str] = []
+    lease.on_cut(lambda _: lease.give_back())
+    lease.on_cut(told.append)
+    rig.controls[1].lost("died")
+    assert (lease.cut, driver.snapshot().upstream("a").leases) == ("died", 0)
+    lease.on_cut(told.append)
+    assert told[-1] == "died"

@@ -3,9 +3,21 @@
 import time
 
 import pytest
+from attrs import evolve
+from hypothesis import given
+from hypothesis import strategies as st
 
 from swapcore_http.framing import Fields, Framing, taken_whole
-from swapcore_http.headers import Client, Outgoing, Passing, Reply, make_reply, request_head, whole_reply
+from swapcore_http.headers import (
+    Client,
+    HeadAround,
+    Outgoing,
+    Passing,
+    Reply,
+    make_reply,
+    request_head,
+    whole_reply,
+)
 
 Pairs = list[tuple[str, str]]
 
@@ -234,3 +246,55 @@ def test_an_answer_taken_whole_gets_the_head_that_others_get(pairs: Pairs, extra
         return [each for each in read(head) if each[0] != "Date" or DATE in pairs]
 
     assert but_for_date(whole_reply(whole[0], extra)) == but_for_date(usual.head)
+
+
+TOKENS = st.sampled_from(
+    ["Host", "host", "Content-Length", "CONTENT-LENGTH", "Connection", "connection", "Authorization", "X-One"]
+    + [
+        "x-one",
+        "X-Two",
+        "X-Forwarded-For",
+        "x-forwarded-for",
+        "Expect",
+        "Upgrade",
+        "X-Swap-Priority",
+        "Accept",
+    ]
+)
+TEXTS = st.sampled_from(["", "1", "close", "keep-alive, X-One", "x-two,content-length", "host", "é", "%d: 5"])
+LINES = st.lists(st.tuples(TOKENS, TEXTS), max_size=9)
+
+
+@given(
+    lines=LINES,
+    lengths=st.lists(st.integers(0, 10**9), min_size=1, max_size=3),
+    client=st.sampled_from([None, "1.2.3.4"]),
+    without=st.frozensets(st.sampled_from([b"x-one", b"authorization", b"accept", b"content-length"])),
+    extra=st.lists(st.tuples(st.just(b"X-Extra"), st.sampled_from([b"1", b"%b"])), max_size=2),
+    base=st.sampled_from(["", "/base%20x"]),
+    authorization=st.sampled_from([None, b"Basic abc"]),
+)
+def test_a_head_around_a_length_is_what_is_written_for_that_length(
+    lines: Pairs,
+    lengths: list[int],
+    client: str | None,
+    without: frozenset[bytes],
+    extra: list[tuple[bytes, bytes]],
+    base: str,
+    authorization: bytes | None,
+) -> None:
+    asked = Outgoing(
+        "POST", "/x?y=%25", fields(lines), client=client, length=0, without=without, extra=tuple(extra)
+    )
+    around = HeadAround.of(asked, host=b"own", base=base, authorization=authorization)
+    for length in lengths:
+        written = request_head(
+            evolve(asked, length=length), host=b"own", base=base, authorization=authorization
+        )
+        assert around.with_length(length) == written
+        assert written.lower().count(b"\r\ncontent-length: %d\r\n" % length) >= 1
+
+
+def test_a_head_around_a_length_is_written_for_targets_only() -> None:
+    with pytest.raises(ValueError, match="not a target"):
+        HeadAround.of(Outgoing("POST", "/a b", (), length=0), host=b"own")
