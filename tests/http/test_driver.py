@@ -488,11 +488,11 @@ async def test_nobody_is_let_in_while_a_fact_is_dealt_with(rig: Rig) -> None:
     said: list[bool] = []
 
     def observe(_: Observation) -> None:
-        said.append(driver.lets_in("a"))
+        said.append(made.lets_in("a"))
 
-    async with Driver(Engine(catalog()), rig.launch, observe=observe) as driver:
-        async with driver.lease("a"):
-            assert driver.lets_in("a")
+    made = Driver(Engine(catalog()), rig.launch, observe=observe)
+    async with made, made.lease("a"):
+        assert made.lets_in("a")
     assert said
     assert not any(said)
 
