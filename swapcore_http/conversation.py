@@ -182,7 +182,6 @@ class Conversation(web.RequestHandler):
         self._messages.appendleft((message, payload))
         # It is still in progress: `shutdown` is told of its end once, by the task.
         self._waiter, self._resting = self._resting, None
-        self._read_on()
         self._wake_task()
 
     def ended(self, *, keep_alive: bool) -> None:
@@ -203,7 +202,9 @@ class Conversation(web.RequestHandler):
         if self._keepalive_handle is None and self._keepalive_timeout > 0:
             self._keepalive_handle = self._loop.call_at(closes_at, self._process_keepalive)
         if self._messages:
-            self._read_on()
+            # As reading its body would have had it done: the parser stops at so many requests, and counts this
+            # one as well, so that one too few may be queued for aiohttp to notice, and to go on with it later.
+            self.data_received(b"")
             self._wake_task()
 
     def drop_handed(self) -> None:
@@ -218,15 +219,6 @@ class Conversation(web.RequestHandler):
         self._request_in_progress = False
         if self._handler_waiter is not None and not self._handler_waiter.done():
             self._handler_waiter.set_result(None)
-
-    def _read_on(self) -> None:
-        """Read what the parser has left for later, if it has.
-
-        It stops at so many requests, and counts the one that is answered as well: what is queued is one too
-        few for aiohttp to notice that, and to go on with it later.
-        """
-        if self._messages:
-            self.data_received(b"")
 
     def _wake_task(self) -> None:
         if self._waiter is not None and not self._waiter.done():
