@@ -202,8 +202,8 @@ class Conversation(web.RequestHandler):
         if self._keepalive_handle is None and self._keepalive_timeout > 0:
             self._keepalive_handle = self._loop.call_at(closes_at, self._process_keepalive)
         if self._messages:
-            # As reading its body would have had it done: the parser stops at so many requests, and counts this
-            # one as well, so that one too few may be queued for aiohttp to notice, and to go on with it later.
+            # As reading its body would have had it done: the parser stops at so many requests, and counts
+            # this one as well, so that aiohttp finds too few queued to notice, and to go on with it later.
             self.data_received(b"")
             self._wake_task()
 
