@@ -104,11 +104,6 @@ class Run:
         """Whether no plan gets it to leave: it will not die, or is pinned."""
         return self.stage is Stage.STUCK or (self.model.pinned and self.coming and not self.outdated)
 
-    @property
-    def has_place(self) -> bool:
-        """Whether it answers and serves fewer callers than it may at once."""
-        return self.stage is Stage.READY and len(self.leases) < self.model.concurrency_limit
-
 
 @define(eq=False, repr=False)
 class Ticket:
@@ -264,9 +259,13 @@ class State:
         """Return the run that would take a caller of the model in at once, if there is such a one."""
         run = self.runs.get(model)
         # Whoever waited would have had this place: it is only without a line that one gets in at once.
-        if run is None or model in self.lines or run.closed_for is not None or not run.has_place:
+        if run is None or model in self.lines or run.closed_for is not None or run.stage is not Stage.READY:
             return None
-        return run
+        return run if len(run.leases) < run.model.concurrency_limit else None
+
+    def is_due(self) -> bool:
+        """Whether something is due about a run."""
+        return bool(self.deadlines) and min(self.deadlines.values()) <= self.now
 
     def is_coming(self, model: str) -> bool:
         """Whether callers who wait for the model may be served without another run."""

@@ -145,9 +145,27 @@ class Driver:
         arrived = Arrived(self._tickets, model, priority, patience, caller, share, brings_up)
         return Lease(arrived, driver=self, brings_up=brings_up)
 
-    def lets_in(self, model: str) -> bool:
-        """Tell whether a lease of that model can be had without waiting, by `Lease.take`."""
-        return not self._draining and self._failure is None and self._engine.lets_in(model)
+    def lend(
+        self,
+        model: str,
+        *,
+        priority: int = 0,
+        patience: float | None = None,
+        caller: str | None = None,
+        share: float | None = None,
+        brings_up: bool = True,
+    ) -> Lease | None:
+        """Make a lease of that model and enter it, if that can be done without waiting.
+
+        Whoever is given one leaves it by `Lease.give_back`. The arguments are those of `lease`.
+        """
+        if self._draining or self._failure is not None or not self._engine.lets_in(model):
+            return None
+        self._tickets += 1
+        arrived = Arrived(self._tickets, model, priority, patience, caller, share, brings_up)
+        lease = self._leases[self._tickets] = Lease(arrived, driver=self, brings_up=brings_up)
+        self.report(arrived)
+        return lease
 
     def url(self, run: int) -> str | None:
         """Return the base URL at which that run answers, if it ever became ready and is not over."""
@@ -236,7 +254,10 @@ class Driver:
                     misuse = misuse or error
         finally:
             self._draining = False
-        self._arm()
+        deadline = self._engine.deadline
+        if deadline is not None and (self._armed is None or deadline < self._armed):
+            # The timer would wake too late; an early tick costs nothing.
+            self._wake.set()
         if misuse is not None:
             raise misuse
 
@@ -348,12 +369,6 @@ class Driver:
             del self._leases[lease.ticket]
             lease._tell(NotUpError(model))
         return [Released(lease.ticket) for lease in leases]
-
-    def _arm(self) -> None:
-        """Wake the timer if it would otherwise wake too late; an early tick costs nothing."""
-        deadline = self._engine.deadline
-        if deadline is not None and (self._armed is None or deadline < self._armed):
-            self._wake.set()
 
     async def _keep_time(self) -> None:
         while self._failure is None:

@@ -96,11 +96,6 @@ class Lease:
         """The id of the model that is leased."""
         return self.arrived.model
 
-    def take(self) -> None:
-        """Enter it without waiting, right after `Driver.lets_in` has said that this can be done."""
-        self._driver._arrive(self)
-        assert isinstance(self._answer, Forward)  # noqa: S101 - it was asked beforehand.
-
     def give_back(self) -> None:
         """Leave it; does nothing once it is left."""
         self._driver._release(self)
@@ -108,7 +103,7 @@ class Lease:
         self._on_cut.clear()
 
     async def __aenter__(self) -> Self:
-        """Wait until the engine forwards or rejects this caller; does nothing for one that is taken."""
+        """Wait until the engine forwards or rejects this caller; does nothing if it is entered already."""
         if self.since is not None:
             return self
         self._driver._arrive(self)

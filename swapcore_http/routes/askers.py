@@ -78,10 +78,10 @@ class Going:
     def __attrs_post_init__(self) -> None:
         self.is_limited = bool(self.way.limits.head or self.way.limits.silence)
 
-    def lend(self, driver: Driver) -> Lease:
-        """Take a lease for one of them, which is let in."""
+    def lend(self, driver: Driver) -> Lease | None:
+        """Take a lease for one of them, if that can be had without waiting."""
         caller = self._asker.identity.caller
-        lease = driver.lease(
+        return driver.lend(
             self.model,
             priority=self.priority,
             patience=self.patience,
@@ -89,8 +89,6 @@ class Going:
             share=caller.share,
             brings_up=self._brings_up,
         )
-        lease.take()
-        return lease
 
     @property
     def captured(self) -> bytes:

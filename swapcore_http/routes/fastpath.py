@@ -64,12 +64,15 @@ class FastPath:
         name = plain_name(body)
         meant = None if name is None else context.settled(name)
         going = None if meant is None else asker.to(meant.way, message)
-        if meant is None or going is None or not context.driver.lets_in(going.model):
+        if meant is None or going is None:
             return False
         sent = body if meant.changes is None else changed(body, meant.changes)
         if sent is None or not context.bodies.take(len(sent)):
             return False
         lease = going.lend(context.driver)
+        if lease is None:
+            context.bodies.give_back(len(sent))
+            return False
         passage = Passage(
             context, conversation, (message, payload), sent, going=going, lease=lease, doors=self._doors
         )
