@@ -1,6 +1,7 @@
 """Tests of `swapcore_http.driver`, with launchers that are only coroutines."""
 
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import anyio
 import pytest
@@ -438,26 +439,35 @@ async def test_a_tick_too_many_and_a_stale_exit_do_nothing(driver: Driver, rig: 
     assert driver.snapshot().upstream("a").phase is Phase.STOPPED
 
 
-async def test_who_is_let_in_takes_a_lease_without_waiting_and_gives_it_back(driver: Driver) -> None:
-    assert not driver.lets_in("a")
-    assert not driver.lets_in("unknown")
+def lent(driver: Driver, **options: Any) -> Lease:
+    """Take a lease that can be had without waiting."""
+    lease = driver.lend("a", **options)
+    assert lease is not None
+    return lease
+
+
+async def test_who_is_let_in_is_lent_a_lease_without_waiting_and_gives_it_back(driver: Driver) -> None:
+    assert driver.lend("a") is None
+    assert driver.lend("unknown") is None
+    assert idle(driver)
     async with driver.lease("a"):
-        assert driver.lets_in("a")
-        lease = driver.lease("a")
-        lease.take()
+        lease = lent(driver, priority=2, patience=3.0, caller="c", share=0.5)
         assert (lease.run, lease.url) == (1, "http://a/1")
         assert lease.since is not None
+        arrived = lease.arrived
+        assert (arrived.priority, arrived.patience, arrived.caller, arrived.share) == (2, 3.0, "c", 0.5)
+        assert arrived.evicts
         assert driver.snapshot().upstream("a").leases == 2
     lease.give_back()
     lease.give_back()
     assert idle(driver)
 
 
-async def test_a_lease_that_was_taken_is_entered_and_left_like_any(driver: Driver) -> None:
+async def test_a_lease_that_was_lent_is_entered_and_left_like_any(driver: Driver) -> None:
     async with driver.lease("a"):
         pass
-    lease = driver.lease("a", brings_up=False)
-    lease.take()
+    lease = lent(driver, brings_up=False)
+    assert not lease.arrived.evicts
     since = lease.since
     async with lease as entered:
         assert entered is lease
@@ -467,15 +477,13 @@ async def test_a_lease_that_was_taken_is_entered_and_left_like_any(driver: Drive
     assert not driver._clinging.leases
 
 
-async def test_nobody_is_let_in_where_there_is_no_place_or_the_model_leaves(rig: Rig) -> None:
+async def test_nobody_is_lent_one_where_there_is_no_place_or_the_model_leaves(rig: Rig) -> None:
     async with Driver(Engine(catalog(concurrency_limit=1)), rig.launch) as driver:
         async with driver.lease("a"):
-            assert not driver.lets_in("a")
-        assert driver.lets_in("a")
-        lease = driver.lease("a")
-        lease.take()
+            assert driver.lend("a") is None
+        lease = lent(driver)
         driver.report(UnloadRequested(("a",)))
-        assert not driver.lets_in("a")
+        assert driver.lend("a") is None
         assert lease.cut is None
         driver.report(UnloadRequested(("a",), Urgency.NOW))
         assert why(lease) is not None
@@ -484,24 +492,23 @@ async def test_nobody_is_let_in_where_there_is_no_place_or_the_model_leaves(rig:
         assert not lease._on_cut
 
 
-async def test_nobody_is_let_in_while_a_fact_is_dealt_with(rig: Rig) -> None:
-    said: list[bool] = []
+async def test_nobody_is_lent_one_while_a_fact_is_dealt_with(rig: Rig) -> None:
+    said: list[Lease | None] = []
 
     def observe(_: Observation) -> None:
-        said.append(made.lets_in("a"))
+        said.append(made.lend("a"))
 
     made = Driver(Engine(catalog()), rig.launch, observe=observe)
     async with made, made.lease("a"):
-        assert made.lets_in("a")
+        pass
     assert said
     assert not any(said)
 
 
-async def test_who_is_told_that_a_taken_lease_is_cut_may_give_it_back_then(driver: Driver, rig: Rig) -> None:
+async def test_who_is_told_that_a_lent_lease_is_cut_may_give_it_back_then(driver: Driver, rig: Rig) -> None:
     async with driver.lease("a"):
         pass
-    lease = driver.lease("a")
-    lease.take()
+    lease = lent(driver)
     told: list[str] = []
     lease.on_cut(lambda _: lease.give_back())
     lease.on_cut(told.append)
