@@ -232,7 +232,10 @@ class Relay:
             self._pass_on(data)
         except FramingError as error:
             self.fail(UpstreamLostError(str(error)))
-        except Exception as error:  # noqa: BLE001 - it is raised again where the request is handled.
+        except Exception as error:
+            if self.over:
+                # Nobody is left to whom it could be raised.
+                logger.exception("ending an answer failed")
             self.fail(error)
 
     def lost(self, error: Exception | None) -> None:

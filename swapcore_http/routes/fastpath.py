@@ -73,15 +73,19 @@ class FastPath:
         if lease is None:
             context.bodies.give_back(len(sent))
             return False
-        passage = Passage(
-            context, conversation, (message, payload), sent, going=going, lease=lease, doors=self._doors
-        )
-        if not passage.begin():
+        try:
+            passage = Passage(
+                context, conversation, (message, payload), sent, going=going, lease=lease, doors=self._doors
+            )
+            begun = passage.begin()
+        except BaseException:
+            lease.give_back()
+            raise
+        if not begun:
             # It takes a new connection.
             context.bodies.give_back(len(sent))
             conversation.handed = Handed(lease, drop=lease.give_back)
-            return False
-        return True
+        return begun
 
     def _follow(self, config: Config) -> None:
         self._config = config
