@@ -119,7 +119,10 @@ def _model(model: Found) -> str:
 
 def _word(word: str) -> str:
     """Quote a word of a command, but not the macro in it."""
-    return word if word == "${PORT}" else shlex.quote(word)
+    if word == "${PORT}":
+        return word
+    # Within a command, a line that begins with a # is a comment, and one that ends with a backslash goes on.
+    return shlex.quote(word).replace("\n", "''\n''")
 
 
 def _scalar(text: str) -> str:

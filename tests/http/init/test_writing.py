@@ -5,7 +5,7 @@ import stat
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from swapcore_http.config import loads
@@ -25,6 +25,7 @@ def test_the_sample_can_be_loaded() -> None:
 
 
 @settings(deadline=None)
+@example([Found("a", ("serve", "${PORT}", "\\\n", "\\ \n", "a\n#b\n", "\n # '\\\r\n'"))])
 @given(
     st.lists(
         st.builds(
