@@ -11,7 +11,7 @@ LEAST = {1: None, 16: 2.2, 64: None, 256: 2.5}
 
 
 def run(options: Options) -> Iterator[Figure]:
-    rounds, seconds = (3, 0.5) if options.short else (7, 1.0)
+    rounds, seconds = (3, 0.5) if options.short else (15, 0.6)
     counts = (16, 256) if options.short else tuple(LEAST)
     with targets(options) as servers:
         for connections in counts:
