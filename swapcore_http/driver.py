@@ -145,6 +145,28 @@ class Driver:
         arrived = Arrived(self._tickets, model, priority, patience, caller, share, brings_up)
         return Lease(arrived, driver=self, brings_up=brings_up)
 
+    def lend(
+        self,
+        model: str,
+        *,
+        priority: int = 0,
+        patience: float | None = None,
+        caller: str | None = None,
+        share: float | None = None,
+        brings_up: bool = True,
+    ) -> Lease | None:
+        """Make a lease of that model and enter it, if that can be done without waiting.
+
+        Whoever is given one leaves it by `Lease.give_back`. The arguments are those of `lease`.
+        """
+        if self._draining or self._failure is not None or not self._engine.lets_in(model):
+            return None
+        self._tickets += 1
+        arrived = Arrived(self._tickets, model, priority, patience, caller, share, brings_up)
+        lease = self._leases[self._tickets] = Lease(arrived, driver=self, brings_up=brings_up)
+        self.report(arrived)
+        return lease
+
     def url(self, run: int) -> str | None:
         """Return the base URL at which that run answers, if it ever became ready and is not over."""
         control = self._runs.get(run)
@@ -318,15 +340,6 @@ class Driver:
             control._cut(detail)
             self.report(Exited(start.model, start.run, detail))
             control._exited.set()
-
-    def _enter(self, lease: Lease) -> bool:
-        """Enter a lease if that can be done without waiting."""
-        arrived = lease.arrived
-        if self._draining or self._failure is not None or not self._engine.lets_in(arrived.model):
-            return False
-        self._leases[arrived.ticket] = lease
-        self.report(arrived)
-        return True
 
     def _arrive(self, lease: Lease) -> None:
         if self._failure is not None:

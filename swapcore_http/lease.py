@@ -96,10 +96,6 @@ class Lease:
         """The id of the model that is leased."""
         return self.arrived.model
 
-    def enter(self) -> bool:
-        """Enter it if that can be done without waiting, and say so; it is left by `give_back` then."""
-        return self._driver._enter(self)
-
     def give_back(self) -> None:
         """Leave it; does nothing once it is left."""
         self._driver._release(self)

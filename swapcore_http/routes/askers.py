@@ -81,7 +81,7 @@ class Going:
     def lend(self, driver: Driver) -> Lease | None:
         """Take a lease for one of them, if that can be had without waiting."""
         caller = self._asker.identity.caller
-        lease = driver.lease(
+        return driver.lend(
             self.model,
             priority=self.priority,
             patience=self.patience,
@@ -89,7 +89,6 @@ class Going:
             share=caller.share,
             brings_up=self._brings_up,
         )
-        return lease if lease.enter() else None
 
     @property
     def captured(self) -> bytes:

@@ -441,14 +441,14 @@ async def test_a_tick_too_many_and_a_stale_exit_do_nothing(driver: Driver, rig: 
 
 def lent(driver: Driver, **options: Any) -> Lease:
     """Take a lease that can be had without waiting."""
-    lease = driver.lease("a", **options)
-    assert lease.enter()
+    lease = driver.lend("a", **options)
+    assert lease is not None
     return lease
 
 
 async def test_who_is_let_in_is_lent_a_lease_without_waiting_and_gives_it_back(driver: Driver) -> None:
-    assert not driver.lease("a").enter()
-    assert not driver.lease("unknown").enter()
+    assert driver.lend("a") is None
+    assert driver.lend("unknown") is None
     assert idle(driver)
     async with driver.lease("a"):
         lease = lent(driver, priority=2, patience=3.0, caller="c", share=0.5)
@@ -480,10 +480,10 @@ async def test_a_lease_that_was_lent_is_entered_and_left_like_any(driver: Driver
 async def test_nobody_is_lent_one_where_there_is_no_place_or_the_model_leaves(rig: Rig) -> None:
     async with Driver(Engine(catalog(concurrency_limit=1)), rig.launch) as driver:
         async with driver.lease("a"):
-            assert not driver.lease("a").enter()
+            assert driver.lend("a") is None
         lease = lent(driver)
         driver.report(UnloadRequested(("a",)))
-        assert not driver.lease("a").enter()
+        assert driver.lend("a") is None
         assert lease.cut is None
         driver.report(UnloadRequested(("a",), Urgency.NOW))
         assert why(lease) is not None
@@ -493,10 +493,10 @@ async def test_nobody_is_lent_one_where_there_is_no_place_or_the_model_leaves(ri
 
 
 async def test_nobody_is_lent_one_while_a_fact_is_dealt_with(rig: Rig) -> None:
-    said: list[bool] = []
+    said: list[Lease | None] = []
 
     def observe(_: Observation) -> None:
-        said.append(made.lease("a").enter())
+        said.append(made.lend("a"))
 
     made = Driver(Engine(catalog()), rig.launch, observe=observe)
     async with made, made.lease("a"):
