@@ -36,8 +36,9 @@ class Orders:
         state.deadlines[target] = state.now + model.start_timeout
         state.beside.clear()
         self.given.append(Start(target, run.number))
-        if state.wishes:
-            # Once every caller's model is coming, it is their turn.
+        if state.wishes or model.pinned:
+            # Once every caller's model is coming, it is their turn; and who does not fit beside what
+            # is pinned is told so.
             state.unsettled = True
 
     def serve(self, run: Run) -> None:

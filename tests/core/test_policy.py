@@ -254,6 +254,18 @@ def test_idle_ones_leave_rather_than_busy_ones_whatever_they_cost() -> None:
     assert driven.tell(Arrived(3, "c"), at=502.0) == (Stop("a", 1, EVICT, making_room_for="c"),)
 
 
+def test_who_does_not_fit_beside_a_pinned_model_is_refused_as_that_starts() -> None:
+    driven = Driven(Model("a", pinned=True), "b", "c")
+    driven.tell(Arrived(1, "c"))
+    driven.tell(Arrived(2, "a"))
+    driven.tell(Arrived(3, "b"))
+    told = driven.tell(Exited("c", 1, "gone"))
+    assert [type(each) for each in told] == [Reject, Start, Reject]
+    refused = told[-1]
+    assert isinstance(refused, Reject)
+    assert (refused.ticket, refused.refusal) == (3, Refusal.CANNOT_FIT)
+
+
 def test_a_pinned_model_stays_and_who_does_not_fit_beside_it_is_refused() -> None:
     driven = Driven(Model("a", pinned=True, ttl=5.0), "b", "c", planner=together("ab", "c"))
     driven.tell(Arrived(1, "a"), at=0.0)
