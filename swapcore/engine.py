@@ -111,10 +111,9 @@ class Engine:
         state.now = now
         orders = Orders(state)
         absorb(state, orders, event)
-        if state.unsettled or state.wake <= now or state.is_due():
-            # What settling orders can itself be due at once, where a limit is 0.
-            while expire(state, orders) or state.unsettled:
-                settle(state, orders)
+        # What settling orders can itself be due at once, where a limit is 0.
+        while expire(state, orders) or state.unsettled:
+            settle(state, orders)
         return tuple(orders.given)
 
     def check(self) -> None:

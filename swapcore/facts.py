@@ -91,7 +91,7 @@ def expire(state: State, orders: Orders) -> bool:
     if state.wake <= state.now:
         state.wake = math.inf
         state.unsettled = True
-    if not state.is_due():
+    if not state.deadlines or min(state.deadlines.values()) > state.now:
         return False
     for model in [model for model in state.runs if state.deadlines.get(model, math.inf) <= state.now]:
         run = state.runs[model]
@@ -127,7 +127,7 @@ def _arrive(state: State, orders: Orders, arrived: Arrived) -> None:
     run = state.open_place(model)
     if run is not None:
         orders.forward(arrived.ticket, ticket, run)
-        if arrived.evicts and state.beside.get(model) != ():
+        if arrived.evicts:
             _mark_evicted(state, run)
         return
     run, line = state.runs.get(model), state.lines.get(model)
@@ -220,8 +220,7 @@ def _release(state: State, orders: Orders, number: int) -> None:
             state.become_idle(run, state.now)
             if state.lines or state.plans or state.wishes or state.asked_to_go:
                 state.unsettled = True
-        if state.lines or run.stage is Stage.DRAINING:
-            orders.serve(run)
+        orders.serve(run)
 
 
 def _leave_line(state: State, ticket: Ticket) -> None:

@@ -82,7 +82,7 @@ class Experience:
 
     def learn_service(self, model: str, seconds: float) -> None:
         """Take in how long a caller kept its lease."""
-        own = (self._models.get(model) or self._of(model)).service
+        own = self._of(model).service
         own.learn(seconds)
         self._all.service.learn(seconds)
         if own.count == 1:
@@ -90,7 +90,7 @@ class Experience:
 
     def learn_arrival(self, model: str, now: float) -> None:
         """Take in that a caller arrived."""
-        times = self._models.get(model) or self._of(model)
+        times = self._of(model)
         if times.arrived_at is not None:
             gap = now - times.arrived_at
             times.gap = gap if times.gap is None else times.gap + GAP_WEIGHT * (gap - times.gap)

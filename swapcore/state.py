@@ -263,10 +263,6 @@ class State:
             return None
         return run if len(run.leases) < run.model.concurrency_limit else None
 
-    def is_due(self) -> bool:
-        """Whether something is due about a run."""
-        return bool(self.deadlines) and min(self.deadlines.values()) <= self.now
-
     def is_coming(self, model: str) -> bool:
         """Whether callers who wait for the model may be served without another run."""
         run = self.runs.get(model)
