@@ -19,6 +19,7 @@ from attrs import define, field, frozen
 from yarl import URL
 
 from swapcore_http.config import TimeoutsConfig
+from swapcore_http.trust import authorities
 
 __all__ = ["USUAL", "CannotConnectError", "Connection", "Origin", "Taker", "Upstreams"]
 
@@ -328,7 +329,6 @@ class Upstreams:
     def __init__(self) -> None:
         self._pools: dict[int, Pool] = {}
         self._forgotten: deque[int] = deque(maxlen=REMEMBERED)
-        self._context: ssl.SSLContext | None = None
 
     def origin(self, run: int, base_url: str) -> Origin:
         """Where that run answers; see `Origin.of`."""
@@ -346,9 +346,7 @@ class Upstreams:
             CannotConnectError: it cannot be had, or not in the time that `timeouts` gives it.
         """
         pool = self._pool(run, base_url)
-        if pool.origin.tls and self._context is None:
-            self._context = ssl.create_default_context()
-        await pool.connect(taker, self._context if pool.origin.tls else None, timeouts)
+        await pool.connect(taker, authorities() if pool.origin.tls else None, timeouts)
 
     def forget(self, run: int) -> None:
         """Close what is idle of a run that serves no more; what is in use ends with its lease."""

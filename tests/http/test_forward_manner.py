@@ -20,6 +20,7 @@ from swapcore_http.forward import Manner, Unfit, forward, forward_into, forward_
 from swapcore_http.framing import Fields
 from swapcore_http.relay import Limits, Switched
 from swapcore_http.responses import ApiError, error_response
+from swapcore_http.trust import authorities
 from swapcore_http.upstreams import Upstreams
 from tests.http.serving import DEADLINE, Wire, answering_at, read_request, scripted
 
@@ -484,6 +485,7 @@ async def test_an_upstream_behind_tls(
     if trusted:
         authority.cert_pem.write_to_path(tmp_path / "ca.pem")
         monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    authorities.cache_clear()
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     authority.issue_cert("localhost").configure_cert(context)
     serve = answering(OK + b"Content-Length: 300000\r\n\r\n" + b"x" * 300_000)
@@ -498,4 +500,5 @@ async def test_an_upstream_behind_tls(
             else:
                 message = (await wire.json(fields))["error"]["message"]
                 assert message.startswith("the upstream of a did not answer: Cannot connect to localhost:")
+    authorities.cache_clear()
     assert lines == ["HTTP/1.1 200 OK" if trusted else "HTTP/1.1 502 Bad Gateway"] * 2
