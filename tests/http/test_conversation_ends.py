@@ -7,6 +7,7 @@ import asyncio
 import json
 import ssl
 import time
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
@@ -160,15 +161,23 @@ def is_held_back(served: Served, wire: Wire) -> bool:
     return found is not None and found.writing_paused
 
 
-async def test_a_server_that_ends_waits_for_what_is_asked_again(caplog: pytest.LogCaptureFixture) -> None:
-    """The first attempt comes to nothing just then; it is aiohttp's task that answers."""
-    gate = asyncio.Event()
+def stale_at(
+    gate: asyncio.Event,
+) -> Callable[[Upstream, asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]:
+    """Have an upstream close an idle connection instead of answering on it, and answer from then on."""
 
     async def stale(upstream: Upstream, _: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await gate.wait()
         upstream.answer = echo
         writer.close()
 
+    return stale
+
+
+async def test_a_server_that_ends_waits_for_what_is_asked_again(caplog: pytest.LogCaptureFixture) -> None:
+    """The first attempt comes to nothing just then; it is aiohttp's task that answers."""
+    gate = asyncio.Event()
+    stale = stale_at(gate)
     async with asking(stale) as (served, _, taken), resting(served) as wire:
         await wire.send(post({"model": "a", "n": 1}))
         await served.until_leased("a")
@@ -191,12 +200,7 @@ def has_queued(served: Served, wire: Wire, count: int) -> bool:
 
 async def test_a_request_is_asked_again_with_many_behind_it() -> None:
     gate = asyncio.Event()
-
-    async def stale(upstream: Upstream, _: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await gate.wait()
-        upstream.answer = echo
-        writer.close()
-
+    stale = stale_at(gate)
     async with asking(stale) as (served, upstream, taken), resting(served) as wire:
         for count in (0, 1, 31, 32, 50):
             await at_rest(served, wire)
