@@ -77,6 +77,10 @@ class Identity:
     spoken: bool = False
     """Whether a program that knows a key has put it there; what Basic says, browsers repeat by themselves."""
 
+    def kept_back(self, *, forward_auth: bool) -> frozenset[bytes]:
+        """Name the fields that are not to go further, unless the upstream is to get keys as well."""
+        return frozenset() if forward_auth else self.fields
+
 
 EVERYBODY = Identity(Caller())
 NOBODY = Identity(Caller(models=(), scopes=frozenset()))

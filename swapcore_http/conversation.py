@@ -58,13 +58,13 @@ class Handed:
     lease: Lease
     """It is entered; whoever takes it leaves it."""
 
+    drop: Callable[[], None]
+    """Lets go of all that it has, if nobody takes it."""
+
     recording: Recording | None = None
     flight: Flight | None = None
     error: Exception | None = None
     """What became of its first attempt, if there was one; nothing has been written to the client."""
-
-    drop: Callable[[], None] = lambda: None
-    """Lets go of all that, if nobody takes it."""
 
 
 class Interceptor(Protocol):

@@ -145,27 +145,9 @@ class Driver:
         arrived = Arrived(self._tickets, model, priority, patience, caller, share, brings_up)
         return Lease(arrived, driver=self, brings_up=brings_up)
 
-    def lend(
-        self,
-        model: str,
-        *,
-        priority: int = 0,
-        patience: float | None = None,
-        caller: str | None = None,
-        share: float | None = None,
-        brings_up: bool = True,
-    ) -> Lease | None:
-        """Make a lease of that model and enter it, if that can be done without waiting.
-
-        Whoever is given one leaves it by `Lease.give_back`. The arguments are those of `lease`.
-        """
-        if self._draining or self._failure is not None or not self._engine.lets_in(model):
-            return None
-        self._tickets += 1
-        arrived = Arrived(self._tickets, model, priority, patience, caller, share, brings_up)
-        lease = self._leases[self._tickets] = Lease(arrived, driver=self, brings_up=brings_up)
-        self.report(arrived)
-        return lease
+    def lets_in(self, model: str) -> bool:
+        """Tell whether a lease of that model can be had without waiting, by `Lease.take`."""
+        return not self._draining and self._failure is None and self._engine.lets_in(model)
 
     def url(self, run: int) -> str | None:
         """Return the base URL at which that run answers, if it ever became ready and is not over."""

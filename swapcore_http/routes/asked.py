@@ -150,10 +150,6 @@ class Asked:
             return _with_fields(manner, self.trace.leased(recording))
         return manner
 
-    def kept_back(self, *, forward_auth: bool) -> frozenset[bytes]:
-        """Name the fields that carry a key of this server, and are not to go further."""
-        return frozenset() if forward_auth else self.identity.fields
-
 
 def readable(headers: Headers) -> Fields:
     """Return the `Accept-Encoding` that an upstream gets in place of the client's, if that must not pass.

@@ -22,7 +22,7 @@ from swapcore_http.headers import HeadAround, Outgoing
 from swapcore_http.responses import ApiError
 from swapcore_http.routes.asked import for_pages, readable
 from swapcore_http.routes.context import Context
-from swapcore_http.routes.dials import dials_of
+from swapcore_http.routes.dials import Dials, dials_of
 from swapcore_http.routes.needs import INFER
 from swapcore_http.routes.ways import Way
 from swapcore_http.upstreams import Origin
@@ -59,8 +59,6 @@ class Going:
     path: str
     """The path of that."""
 
-    priority: int
-    patience: float | None
     extra: Fields
     """What its answers say besides."""
 
@@ -68,7 +66,7 @@ class Going:
     """What is to be remembered of them."""
 
     _asker: "Asker"
-    _brings_up: bool
+    _dials: Dials
     is_limited: bool = field(init=False)
     """Whether the upstream's time counts."""
 
@@ -80,15 +78,11 @@ class Going:
 
     def lend(self, driver: Driver) -> Lease | None:
         """Take a lease for one of them, if that can be had without waiting."""
-        caller = self._asker.identity.caller
-        return driver.lend(
-            self.model,
-            priority=self.priority,
-            patience=self.patience,
-            caller=caller.name,
-            share=caller.share,
-            brings_up=self._brings_up,
-        )
+        if not driver.lets_in(self.model):
+            return None
+        lease = self._dials.lease(driver, self.model)
+        lease.take()
+        return lease
 
     @property
     def captured(self) -> bytes:
@@ -114,7 +108,7 @@ class Going:
     def _around(self, origin: Origin) -> HeadAround:
         asker = self._asker
         accepted = readable(asker.sent.headers)
-        without = frozenset[bytes]() if self.way.model.forward_auth else asker.identity.fields
+        without = asker.identity.kept_back(forward_auth=self.way.model.forward_auth)
         outgoing = Outgoing(
             "POST",
             self.target,
@@ -195,14 +189,12 @@ class Asker:
             # Whoever looks closer says so.
             return None
         try:
-            priority, patience = dials_of(
-                self.sent.headers, caller, way.priority, believed=config.caller_headers
-            )
+            dials = dials_of(self.sent.headers, caller, way.priority, believed=config.caller_headers)
         except ApiError:
             return None
         metadata: dict[str, Any] = {} if caller.name is None else {"key": caller.name}
-        if priority:
-            metadata["fifo_priority"] = priority
+        if dials.priority:
+            metadata["fifo_priority"] = dials.priority
         extra = (*way.extra, *for_pages(config, self.sent.headers))
         going = self._going = Going(
             way=way,
@@ -210,12 +202,10 @@ class Asker:
             asked=message.path,
             target=message.url.raw_path_qs,
             path=message.url.raw_path,
-            priority=priority,
-            patience=patience,
             extra=extra,
             metadata=metadata,
             asker=self,
-            brings_up=caller.may("swap"),
+            dials=dials,
         )
         return going
 

@@ -49,7 +49,7 @@ async def ask_peer(asked: Asked, model: PeerModel) -> web.StreamResponse:
         raise ApiError(HTTPStatus.BAD_GATEWAY, message, {"Retry-After": str(max(1, wait))})
     stopped = {name.lower().encode() for name in request.headers if name.lower().startswith("x-forwarded-")}
     # Its own name, and not that which this server is known by.
-    stopped |= {b"host", VIA.lower().encode(), *asked.kept_back(forward_auth=peer.forward_auth)}
+    stopped |= {b"host", VIA.lower().encode(), *asked.identity.kept_back(forward_auth=peer.forward_auth)}
     via = ", ".join([*passed, peers.name]).encode(errors="surrogateescape")
     added: Fields = ((VIA.encode(), via),)
     if peer.api_key:

@@ -7,10 +7,13 @@ are believed, make neither better than the key has it.
 import re
 from http import HTTPStatus
 
+from attrs import frozen
+
 from swapcore_http.auth import Caller, Headers
+from swapcore_http.driver import Driver, Lease
 from swapcore_http.responses import ApiError
 
-__all__ = ["PATIENCE", "PRIORITY", "dials_of"]
+__all__ = ["PATIENCE", "PRIORITY", "Dials", "dials_of"]
 
 PRIORITY, PATIENCE = "X-Swap-Priority", "X-Swap-Patience"
 """The header fields in which callers may say how they want to be treated, if the configuration lets them."""
@@ -25,8 +28,30 @@ WHOLE = re.compile(r"[-+]?[0-9]{1,9}")
 SECONDS = re.compile(r"inf|[0-9]{1,9}(?:\.[0-9]{1,9})?")
 
 
-def dials_of(headers: Headers, caller: Caller, priority: int, *, believed: bool) -> tuple[int, float | None]:
-    """Return a caller's priority, and its patience in seconds; `None` for the model's.
+@frozen(eq=False, repr=False)
+class Dials:
+    """How a caller arrives."""
+
+    caller: Caller
+    priority: int
+    patience: float | None
+    """Seconds; `None` for the model's."""
+
+    def lease(self, driver: Driver, model: str) -> Lease:
+        """Make a lease of that model for it."""
+        caller = self.caller
+        return driver.lease(
+            model,
+            priority=self.priority,
+            patience=self.patience,
+            caller=caller.name,
+            share=caller.share,
+            brings_up=caller.may("swap"),
+        )
+
+
+def dials_of(headers: Headers, caller: Caller, priority: int, *, believed: bool) -> Dials:
+    """Say how a caller arrives.
 
     Args:
         headers: What it sends.
@@ -45,7 +70,7 @@ def dials_of(headers: Headers, caller: Caller, priority: int, *, believed: bool)
         priority = asked if caller.priority is None else min(asked, priority)
         if wait is not None:
             patience = wait if patience is None else max(wait, patience)
-    return priority, patience
+    return Dials(caller, priority, patience)
 
 
 def _asked_priority(headers: Headers, default: int) -> int:

@@ -84,7 +84,7 @@ class FastPath:
         if not begun:
             # It takes a new connection.
             context.bodies.give_back(len(sent))
-            conversation.handed = Handed(lease, drop=lease.give_back)
+            conversation.handed = Handed(lease, lease.give_back)
         return begun
 
     def _follow(self, config: Config) -> None:

@@ -265,7 +265,7 @@ class Passage:
         self._context.bodies.give_back(len(self._body))
         flight = self._flight
         flight.answerer, flight.cancelled = None, False
-        handed = Handed(self._lease, self._recording, flight, error, self._drop)
+        handed = Handed(self._lease, self._drop, self._recording, flight, error)
         self._conversation.hand_over(handed, *self._request)
 
     def _drop(self) -> None:

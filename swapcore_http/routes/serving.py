@@ -21,7 +21,7 @@ from swapcore_http.responses import ApiError, refusal_error, unexpected_error
 from swapcore_http.routes.asked import Asked
 from swapcore_http.routes.asking_peers import ask_peer
 from swapcore_http.routes.context import IDENTITY, Context, is_ready
-from swapcore_http.routes.dials import dials_of
+from swapcore_http.routes.dials import Dials, dials_of
 from swapcore_http.routes.targets import gone_model
 from swapcore_http.routes.ways import MODEL, NOT_WAITED, WAITED, Way, shown
 from swapcore_http.selectors import Target
@@ -121,18 +121,17 @@ async def _ask_model(asked: Asked, model: str, handed: Handed | None) -> web.Str
     way = context.way(model)
     if way is None:
         raise gone_model(model)
-    caller = asked.identity.caller
-    priority, patience = dials_of(
-        request.headers, caller, way.priority, believed=context.config.caller_headers
+    dials = dials_of(
+        request.headers, asked.identity.caller, way.priority, believed=context.config.caller_headers
     )
-    if priority and asked.recording is not None:
-        asked.recording.metadata = {**asked.recording.metadata, "fifo_priority": priority}
+    if dials.priority and asked.recording is not None:
+        asked.recording.metadata = {**asked.recording.metadata, "fifo_priority": dials.priority}
 
     asked_at = context.driver.now()
     try:
         if is_websocket(request):
-            return await _tunnel(asked, way, partial(_lend, asked, model, priority, patience))
-        lease = _lend(asked, model, priority, patience) if handed is None else handed.lease
+            return await _tunnel(asked, way, partial(_lend, asked, model, dials))
+        lease = _lend(asked, model, dials) if handed is None else handed.lease
         # Holding itself, it would stay until the garbage is looked for.
         lease.meanwhile = partial(_wait, asked, way, lease.ticket)
         async with lease:
@@ -140,7 +139,7 @@ async def _ask_model(asked: Asked, model: str, handed: Handed | None) -> web.Str
             milliseconds = round(((lease.since or asked_at) - asked_at) * 1000)
             if milliseconds > 0:
                 extra = (extra[0], (NOT_WAITED[0], b"%d" % milliseconds))
-            without = asked.kept_back(forward_auth=way.model.forward_auth)
+            without = asked.identity.kept_back(forward_auth=way.model.forward_auth)
             manner = asked.manner(lease.run, extra, way.limits, without=without, drain=way.drain)
             to = context.upstreams
             if asked.wait is not None and asked.begun:
@@ -158,17 +157,9 @@ async def _ask_model(asked: Asked, model: str, handed: Handed | None) -> web.Str
         raise ApiError(HTTPStatus.FORBIDDEN, message) from None
 
 
-def _lend(asked: Asked, model: str, priority: int, patience: float | None) -> Lease:
+def _lend(asked: Asked, model: str, dials: Dials) -> Lease:
     """Make a lease for a request, which is to be seen to wait for it."""
-    caller = asked.identity.caller
-    lease = asked.context.driver.lease(
-        model,
-        priority=priority,
-        patience=patience,
-        caller=caller.name,
-        share=caller.share,
-        brings_up=caller.may("swap"),
-    )
+    lease = dials.lease(asked.context.driver, model)
     if asked.flight is not None:
         asked.flight.ticket = lease.ticket
     return lease
@@ -178,7 +169,7 @@ async def _tunnel(asked: Asked, way: Way, lend: Callable[[], Lease]) -> web.Stre
     """Have a websocket answered."""
     request, context, target = asked.request, asked.context, asked.target
     # It says that it has not waited, because its head is written before it could.
-    without = asked.kept_back(forward_auth=way.model.forward_auth)
+    without = asked.identity.kept_back(forward_auth=way.model.forward_auth)
     manner = asked.manner(0, way.extra, way.limits, without=without, drain=way.drain)
     if way.model.ignore_websockets:
         return await context.tunnels.join(

@@ -441,14 +441,15 @@ async def test_a_tick_too_many_and_a_stale_exit_do_nothing(driver: Driver, rig: 
 
 def lent(driver: Driver, **options: Any) -> Lease:
     """Take a lease that can be had without waiting."""
-    lease = driver.lend("a", **options)
-    assert lease is not None
+    assert driver.lets_in("a")
+    lease = driver.lease("a", **options)
+    lease.take()
     return lease
 
 
 async def test_who_is_let_in_is_lent_a_lease_without_waiting_and_gives_it_back(driver: Driver) -> None:
-    assert driver.lend("a") is None
-    assert driver.lend("unknown") is None
+    assert not driver.lets_in("a")
+    assert not driver.lets_in("unknown")
     assert idle(driver)
     async with driver.lease("a"):
         lease = lent(driver, priority=2, patience=3.0, caller="c", share=0.5)
@@ -480,10 +481,10 @@ async def test_a_lease_that_was_lent_is_entered_and_left_like_any(driver: Driver
 async def test_nobody_is_lent_one_where_there_is_no_place_or_the_model_leaves(rig: Rig) -> None:
     async with Driver(Engine(catalog(concurrency_limit=1)), rig.launch) as driver:
         async with driver.lease("a"):
-            assert driver.lend("a") is None
+            assert not driver.lets_in("a")
         lease = lent(driver)
         driver.report(UnloadRequested(("a",)))
-        assert driver.lend("a") is None
+        assert not driver.lets_in("a")
         assert lease.cut is None
         driver.report(UnloadRequested(("a",), Urgency.NOW))
         assert why(lease) is not None
@@ -493,10 +494,10 @@ async def test_nobody_is_lent_one_where_there_is_no_place_or_the_model_leaves(ri
 
 
 async def test_nobody_is_lent_one_while_a_fact_is_dealt_with(rig: Rig) -> None:
-    said: list[Lease | None] = []
+    said: list[bool] = []
 
     def observe(_: Observation) -> None:
-        said.append(made.lend("a"))
+        said.append(made.lets_in("a"))
 
     made = Driver(Engine(catalog()), rig.launch, observe=observe)
     async with made, made.lease("a"):
